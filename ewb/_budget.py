@@ -1,0 +1,42 @@
+"""The memory that all channels of a pool share.
+
+Invariants:
+
+- `used` is the sum of what the channels reserve: what each one buffers, and the credit its
+  producer has not used yet. One lock guards it.
+- `take` never lets `used` pass `limit`. `force` may: for the end of a chunk that began within the
+  bound, and for the one chunk that an empty channel is always granted, so that readers who stall
+  starve nobody. No channel therefore waits for another's memory: who has none left has chunks for
+  its own reader, and is resumed when that one drains them.
+"""
+
+from __future__ import annotations
+
+import threading
+
+
+class Budget:
+    """A count of bytes, with a limit. Thread: any, for every method."""
+
+    __slots__ = ("_lock", "limit", "used")
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.used = 0  # guarded by _lock
+        # Reentrant: the collector may close a channel while this thread is in here.
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"<Budget {self.used} of {self.limit} bytes>"
+
+    def take(self, wanted: int) -> int:
+        """Reserve up to `wanted` bytes; returns how many were left to have."""
+        with self._lock:
+            granted = wanted if self.limit is None else max(0, min(wanted, self.limit - self.used))
+            self.used += granted
+        return granted
+
+    def force(self, change: int) -> None:
+        """Reserve `change` bytes in any case, or give back so many if it is negative."""
+        with self._lock:
+            self.used += change

@@ -1,0 +1,459 @@
+"""The bounded buffer between a producer and a front end. It knows nothing of Trio.
+
+      worker, or a thread of the user's                        front end
+    ┌────────────────────────────────┐   chunks   ┌───────────────────────────────────┐
+    │ fill / offer ── append ────────┼──▶ ▒▒▒▒ ───┼──▶ drain ──▶ held ──▶ the caller  │
+    │                                │            │                                   │
+    │ finds it parked: disarm, ring ─┼─ doorbell ─┼──▶ answer ──▶ wakes the reader    │
+    │ full: rest, suspended ◀────────┼── resume ──┼─── drained enough                 │
+    └────────────────────────────────┘            └───────────────────────────────────┘
+
+Invariants:
+
+- `chunks` is appended to by the producer and taken from by the front end, with no lock: both are
+  atomic in a deque. `ledger.produced` has one writer, the producer, *after* the append; so what it
+  counts has been appended, and a drain that reads it first and takes all chunks takes what it counts.
+- All other fields are guarded by `lock`. The producer reads three without it, as hints that send it
+  to `_look_up`, which takes the lock: `attention`, `ring_from`, `ledger.limit`.
+- No lost wake-up: the front end arms (`attention = True`) *before* it looks at `chunks`; the producer
+  appends *before* it looks at `attention`. Whichever comes second sees the other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from itertools import repeat
+from math import inf
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import attrs
+
+from ._bell import WORTHWHILE, Bell, Parked
+from ._clock import clock
+from ._ledger import Ledger
+from ._sizes import checked_size, size_in_bytes
+from ._statistics import ChannelStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from ._budget import Budget
+    from ._settings import Bounds
+
+T = TypeVar("T")
+
+BURST: Final = 16
+"""Chunks between two looks at the clock, while they come faster than one in `QUICK`."""
+QUICK: Final = 1e-6
+"""Seconds a chunk, below which reading the clock after each would cost more than it tells."""
+COURTESY: Final = 0.001
+"""Seconds for which a worker that has rung waits, at most, without the GIL, for the answer."""
+
+
+@attrs.frozen
+class End:
+    """How a producer ended."""
+
+    result: object = None
+    error: BaseException | None = None
+    traceback: TracebackType | None = None
+    """The error's, as it was first raised: raising it again adds to it."""
+
+
+class Handoff(Generic[T]):
+    """One channel's state. Each method names its thread; "producer" is a worker or a user's thread."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        *,
+        size: Callable[[T], int] | None,
+        moderation: float,
+        post: Callable[[Callable[[], None]], bool],
+        on_room: Callable[[], None],
+        budget: Budget | None = None,
+    ) -> None:
+        """A channel that is empty and open.
+
+        Args:
+            bounds: where the producer stops.
+            size: how much of `high_water` a chunk takes; None: its bytes.
+            moderation: seconds between two wake-ups of a front end that keeps up.
+            post: has the front end call a function soon; False if its run is over. Called by the
+                producer, without the lock.
+            on_room: resumes a suspended producer; called by the front end, without the lock.
+            budget: the memory shared with other channels.
+        """
+        self._size = size_in_bytes if size is None else checked_size(size)
+        self._post = post
+        self._on_room = on_room
+        # Reentrant, because the collector may run a receiver's __del__ while its thread holds it.
+        self.lock = threading.RLock()
+        self.chunks: deque[T] = deque()
+        self.ledger = Ledger(bounds, budget)
+        self._held: deque[T] = deque()  # drained, not yet handed to the caller of receive()
+        self._bell = Bell(moderation)
+        self.attention = False  # the producer has to look up before its next chunk
+        self.ring_from = inf  # when a moderated reader may be worth waking (of `clock`)
+        self.suspended = False
+        self.closed = False  # nobody will read
+        self.cut = False  # nothing more is to be produced, though somebody may read what there is
+        self.end: End | None = None
+        self._answered = threading.Lock()  # released for a worker that is courteous
+        self._answered.acquire()
+        self._courteous = False
+        self._suspended_at = 0.0
+        self._seconds_suspended = 0.0
+        self._suspensions = self._batches = self._received = self._peak_chunks = self._peak_bytes = 0
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "ended" if self.end else "open"
+        bounds = self.ledger.bounds
+        return (
+            f"<{state} channel at {id(self):#x}: {self._count()} of {bounds.max_chunks} chunks, "
+            f"{self.ledger.buffered} of {bounds.high_water} bytes>"
+        )
+
+    @property
+    def stopping(self) -> bool:
+        """The producer is to end. Thread: any."""
+        return self.closed or self.cut
+
+    # -- producer: a worker runs a generator ----------------------------------------------------
+
+    def fill(self, advance: Callable[[], T], until: float) -> None:
+        """Run a generator until it must stop. Thread: worker.
+
+        Returns when the buffer is full, the producer is to end, or `until` (of `clock`) has passed.
+        The clock is read once in `BURST` chunks while they come quickly, so a producer that turns
+        slow within a burst may overrun `until` by the rest of it.
+
+        Raises:
+            BaseException: whatever the generator raises, its `StopIteration` included.
+        """
+        append, size, ledger = self.chunks.append, self._size, self.ledger
+        produced, now, burst = ledger.produced, clock(), 1
+        while room := self._look_up(now):
+            limit = ledger.limit
+            while room:
+                burst = min(burst, room)
+                for _ in repeat(None, burst):
+                    chunk = advance()
+                    added = len(chunk) if type(chunk) is bytes else size(chunk)  # type: ignore[arg-type]
+                    append(chunk)
+                    ledger.produced = produced = produced + added
+                    if produced >= limit or self.attention:
+                        room = 0
+                        break
+                else:
+                    room -= burst
+                before, now = now, clock()
+                if now >= until:
+                    return
+                burst = BURST if now - before < burst * QUICK else 1
+                if burst == 1 and now >= self.ring_from and len(self.chunks) >= WORTHWHILE:
+                    break
+
+    def _look_up(self, now: float) -> int:
+        """Ring if that is due; returns how many chunks may follow, 0 to stop. Thread: worker."""
+        with self.lock:
+            ring = self._ring_is_due(now)
+            room = 0 if self.stopping else self._grant()
+            self._courteous = ring and room > 0
+        if ring:
+            self._ring()
+            if room:
+                self._wait_for_answer()
+        return room
+
+    def _wait_for_answer(self) -> None:
+        """Leave the GIL to the front end, which was just rung for. Thread: worker, without the lock.
+
+        Otherwise a computing producer would hold the front end up at each of its system calls.
+        """
+        if not self._answered.acquire(timeout=COURTESY):
+            with self.lock:
+                if not self._courteous:  # it was answered meanwhile
+                    self._answered.acquire()
+                self._courteous = False
+
+    def rest(self) -> bool:
+        """The generator has been left: may it go on at once? Thread: worker.
+
+        If not, it is suspended now, and `on_room` is called once there is room or it is to end.
+        Either way the credit goes back, for others to use meanwhile.
+        """
+        with self.lock:
+            runnable = self.stopping or self._grant() > 0
+            self.ledger.return_credit()
+            if not runnable:
+                self._suspend()
+            ring = bool(self.chunks) and self._disarm()
+        if ring:
+            self._ring()
+        return runnable
+
+    def finish(self, end: End) -> None:
+        """Nothing will be produced any more. Thread: producer."""
+        with self.lock:
+            self.end = end
+            if self.closed:
+                self._drop()
+            self._settle()
+            self.ledger.return_credit()
+            ring = self._disarm()
+        if ring:
+            self._ring()
+
+    # -- producer: threads of the user's, which share `lock` ------------------------------------
+
+    def size_of(self, chunk: T) -> int:
+        """How much of `high_water` a chunk takes. Thread: any, without the lock: it is user code."""
+        return self._size(chunk)
+
+    def offer(self, chunk: T, size: int) -> bool:
+        """Add a chunk if there is room; else the producer counts as suspended. Thread: any."""
+        with self.lock:
+            if self._grant() == 0:
+                self.ledger.return_credit()
+                if not self.suspended:
+                    self._suspend()
+                return False
+            self.chunks.append(chunk)
+            self.ledger.produced += size
+            self.ledger.return_credit()
+            ring = self._ring_is_due(clock())
+        if ring:
+            self._ring()
+        return True
+
+    # -- front end ------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Is there something to look at: a chunk, or an end? Thread: front end."""
+        return bool(self.chunks or self._held or self.end is not None or self.closed)
+
+    def drain(self) -> list[T]:
+        """All chunks there are, which now belong to the caller. Thread: front end."""
+        with self.lock:
+            batch = self._drain()
+            if self._held:
+                batch = [*self._held, *batch]
+                self._held.clear()
+                self.ledger.held = 0
+            self._received += len(batch)
+            resume = self._resume()
+        if resume:
+            self._on_room()
+        return batch
+
+    def drain_one(self) -> list[T]:
+        """The first chunk there is, if there is one, and hold the others. Thread: front end."""
+        with self.lock:
+            if not self._held:
+                before = self.ledger.drained
+                self._held.extend(self._drain())
+                self.ledger.held = self.ledger.drained - before
+            if not self._held:
+                return []
+            size = self.size_of(self._held[0])
+            chunk = self._held.popleft()
+            # However `size` counts this time, with the last chunk all that was held is gone.
+            self.ledger.held = max(0, self.ledger.held - size) if self._held else 0
+            self._received += 1
+            resume = self._resume()
+        if resume:
+            self._on_room()
+        return [chunk]
+
+    def park(self, waker: Callable[[], None], *, moderate: bool) -> tuple[Parked, float]:
+        """About to wait: arm, unless there is something to look at. Thread: front end.
+
+        Returns:
+            NO if there is: then look again. Else wait until `waker` is called; and if it is
+            MODERATED, see to it that `overdue` is called at the time that comes with it.
+        """
+        with self.lock:
+            parked = self._bell.park(waker, clock(), moderate=moderate)
+            self._attend()  # arm, and only then look
+            if self.ready:
+                self._bell.unpark()
+                self._attend()
+                parked = Parked.NO
+            return parked, self._bell.deadline
+
+    def overdue(self) -> None:
+        """A moderated reader has waited long enough: wake it, or arm. Thread: front end."""
+        with self.lock:
+            waker = self._bell.unpark()
+        if waker is not None:
+            parked, _ = self.park(waker, moderate=False)
+            if parked is Parked.NO:
+                waker()
+
+    def unpark(self) -> None:
+        """The wait was cancelled. Thread: front end."""
+        with self.lock:
+            self._bell.unpark()
+            self._attend()
+
+    def answer(self) -> None:
+        """The doorbell is heard: wake the reader, if it still waits. Thread: front end."""
+        with self.lock:
+            waker = self._bell.answer()
+            self._attend()
+            self._release()
+        if waker is not None:
+            waker()
+
+    def close(self) -> None:
+        """Nobody will read: drop what there is, and have the producer stop.
+
+        Thread: any; the collector may call it.
+        """
+        with self.lock:
+            if self.closed:
+                return
+            self.closed = True
+            self._drop()
+            self._attend()
+            self._release()
+            resume = self._resume()
+        if resume:
+            self._on_room()
+
+    def cut_short(self) -> None:
+        """Have the producer stop; what it has produced can still be read. Thread: front end."""
+        with self.lock:
+            self.cut = True
+            self._attend()
+            self._release()
+            resume = self._resume()
+        if resume:
+            self._on_room()
+
+    # -- any ------------------------------------------------------------------------------------
+
+    def statistics(self) -> ChannelStatistics:
+        """What went through and what is here now. Thread: any."""
+        with self.lock:
+            self._settle()
+            self._note_peaks()
+            suspended = clock() - self._suspended_at if self.suspended else 0.0
+            return ChannelStatistics(
+                chunks=self._received,
+                bytes=self.ledger.received,
+                batches=self._batches,
+                doorbells=self._bell.rings,
+                suspensions=self._suspensions,
+                seconds_suspended=self._seconds_suspended + suspended,
+                buffered_chunks=self._count(),
+                buffered_bytes=self.ledger.buffered,
+                peak_chunks=self._peak_chunks,
+                peak_bytes=self._peak_bytes,
+                high_water=self.ledger.bounds.high_water,
+                max_chunks=self.ledger.bounds.max_chunks,
+            )
+
+    # -- with the lock held ---------------------------------------------------------------------
+
+    def _count(self) -> int:
+        """Chunks produced and not yet received."""
+        return len(self.chunks) + len(self._held)
+
+    def _settle(self) -> None:
+        """Bring the counts up to date."""
+        # A drain may have taken a chunk that was not counted yet. With nothing left in `chunks`,
+        # all that is counted has been drained. `produced` is read first: what it counts was
+        # appended before, so finding `chunks` empty after that proves it.
+        ledger = self.ledger
+        produced = ledger.produced
+        if not self.chunks:
+            if self._held:
+                ledger.held += produced - ledger.drained
+            ledger.drained = produced
+        ledger.settle()
+
+    def _note_peaks(self) -> None:
+        """Before chunks leave, or when none are added for a while: when peaks are."""
+        self._peak_chunks = max(self._peak_chunks, self._count())
+        self._peak_bytes = max(self._peak_bytes, self.ledger.buffered)
+
+    def _grant(self) -> int:
+        self._settle()
+        return self.ledger.grant(self._count())
+
+    def _drain(self) -> list[T]:
+        """Take all of `chunks`. The caller settles."""
+        produced = self.ledger.produced
+        count = len(self.chunks)
+        if count == 0:
+            return []
+        self._note_peaks()
+        batch = [*map(deque[T].popleft, repeat(self.chunks, count))]
+        self.ledger.drained = produced
+        self._batches += 1
+        self._bell.served(clock())
+        return batch
+
+    def _release(self) -> None:
+        """Let a courteous worker go on."""
+        if self._courteous:
+            self._courteous = False
+            self._answered.release()
+
+    def _drop(self) -> None:
+        """Forget all chunks."""
+        self._settle()
+        self._note_peaks()
+        self.ledger.dropped += self.ledger.buffered
+        self.chunks.clear()
+        self._held.clear()
+        self.ledger.held = 0
+        self.ledger.drained = self.ledger.produced
+
+    def _suspend(self) -> None:
+        self._note_peaks()
+        self.suspended = True
+        self._suspensions += 1
+        self._suspended_at = clock()
+
+    def _resume(self) -> bool:
+        """After a change on the front end's side: must a suspended producer be resumed?
+
+        Not before half of the buffer is free, lest it wake for each chunk that is received.
+        """
+        self._settle()
+        if not self.suspended or not (self.stopping or self.ledger.is_half_empty(self._count())):
+            return False
+        self.suspended = False
+        self._seconds_suspended += clock() - self._suspended_at
+        return True
+
+    def _ring_is_due(self, now: float) -> bool:
+        """Is the reader to be woken for the chunks there are? If so, the caller must `_ring`."""
+        count = len(self.chunks)
+        half_full = self.ledger.is_half_full(count)
+        return self._bell.is_due(count, now, half_full=half_full) and self._disarm()
+
+    def _disarm(self) -> bool:
+        """True for the one caller who must `_ring`, if the reader waits."""
+        if not self._bell.disarm():
+            return False
+        self._attend()
+        return True
+
+    def _attend(self) -> None:
+        """Set the hints that the producer reads without the lock."""
+        self.attention = self.stopping or self._bell.wants_any
+        self.ring_from = self._bell.early
+
+    # -- without the lock -----------------------------------------------------------------------
+
+    def _ring(self) -> None:
+        """Have the front end answer. Thread: producer."""
+        if not self._post(self.answer):
+            self.close()  # the front end's run is over

@@ -1,0 +1,99 @@
+"""How much a channel holds, how much its producer may still add, and what of it the budget knows.
+
+Invariants:
+
+- `produced` has one writer, the producer, which adds a chunk's size after it appended the chunk. All
+  other fields are guarded by the channel's lock.
+- Bound: the producer never starts a chunk unless `produced < limit`, and `limit` is only set so that
+  `limit - drained + held <= high_water`; but an empty channel always has room for one chunk.
+- `reserved` is what the budget has on account for this channel: what is buffered, and the credit
+  (`limit - produced`) that is not used yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._budget import Budget
+    from ._settings import Bounds
+
+
+class Ledger:
+    """One channel's bytes and bounds. All methods need the channel's lock."""
+
+    __slots__ = (
+        "_budget",
+        "_half_chunks",
+        "_reserved",
+        "bounds",
+        "drained",
+        "dropped",
+        "half_high_water",
+        "held",
+        "limit",
+        "produced",
+    )
+
+    def __init__(self, bounds: Bounds, budget: Budget | None) -> None:
+        self.bounds = bounds
+        self.half_high_water = max(1, bounds.high_water // 2)
+        self._half_chunks = max(1, bounds.max_chunks // 2)
+        self._budget = budget
+        self._reserved = 0
+        self.produced = 0  # bytes, since the beginning
+        self.limit = 0  # of `produced`: there the producer has to look up
+        self.drained = 0  # bytes, since the beginning
+        self.held = 0  # bytes drained and not yet received
+        self.dropped = 0  # bytes drained that nobody will receive
+
+    @property
+    def buffered(self) -> int:
+        """Bytes produced and not yet received, but for a chunk appended and not yet counted."""
+        return self.produced - self.drained + self.held
+
+    @property
+    def received(self) -> int:
+        """Bytes handed to callers of a receive."""
+        return self.drained - self.held - self.dropped
+
+    def settle(self) -> None:
+        """Tell the budget how things are."""
+        if self._budget is not None:
+            reserved = max(self.limit, self.produced) - self.drained + self.held
+            if reserved != self._reserved:
+                self._budget.force(reserved - self._reserved)
+                self._reserved = reserved
+
+    def return_credit(self) -> None:
+        """The producer produces nothing now; others may have what it was promised."""
+        self.limit = self.produced
+        self.settle()
+
+    def grant(self, count: int) -> int:
+        """Set `limit`; returns how many chunks may follow the `count` buffered ones, 0 if full.
+
+        Credit is for half a buffer at most, so that the front end is woken while there is still room
+        to go on. An empty channel is granted one chunk, whatever the budget says.
+        """
+        self.return_credit()
+        room = self.bounds.max_chunks - count
+        credit = min(self.bounds.high_water - self.buffered, self.half_high_water)
+        if room <= 0 or credit <= 0:
+            return 0
+        if self._budget is not None:
+            credit = self._budget.take(credit)
+            if credit == 0 and count == 0:
+                self._budget.force(1)
+                credit = 1
+            self._reserved += credit
+        self.limit = self.produced + credit
+        return min(room, self._half_chunks) if credit else 0
+
+    def is_half_full(self, count: int) -> bool:
+        """Is it time to wake a front end that would rather not be disturbed?"""
+        return count >= self._half_chunks or self.buffered >= self.half_high_water
+
+    def is_half_empty(self, count: int) -> bool:
+        """Is there room enough to be worth resuming a producer?"""
+        return count <= self.bounds.max_chunks // 2 and self.buffered <= self.bounds.high_water // 2

@@ -1,0 +1,84 @@
+"""What a user may set, checked where it is given.
+
+Each error names the setting, what was given, and what would do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HIGH_WATER: Final = 1024 * 1024
+"""Bytes that a channel buffers by default."""
+
+MAX_CHUNKS: Final = 16_384
+"""Chunks that a channel buffers by default."""
+
+THREADS: Final = 4
+"""Worker threads by default."""
+
+MEMORY: Final = 64 * 1024 * 1024
+"""Bytes that all channels of a pool of workers may buffer together by default."""
+
+TIME_SLICE: Final = 0.01
+"""Seconds that a producer may run before another one has its turn, by default."""
+
+MODERATION: Final = 0.001
+"""Seconds between two wake-ups of a front end that keeps up, by default."""
+
+SWITCH_INTERVAL: Final = 20e-6
+"""Seconds after which a computing thread must give up the GIL, while workers live, by default.
+
+Measured in `benchmarks/handoff.py`; `docs/design.md` has the figures and the reasons.
+"""
+
+
+def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]:
+    def check(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            msg = f"{attribute.name} must be a whole number, not {value!r}"
+            raise TypeError(msg)
+        if value < least:
+            msg = f"{attribute.name} must be {least} or more, not {value}"
+            raise ValueError(msg)
+
+    return check
+
+
+def _seconds(least: float, most: float) -> Callable[[object, attrs.Attribute[float], float], None]:
+    def check(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            msg = f"{attribute.name} must be a number of seconds, not {value!r}"
+            raise TypeError(msg)
+        if math.isnan(value) or not least <= value <= most:
+            msg = f"{attribute.name} must be from {least:g} to {most:g} seconds, not {value:g}"
+            raise ValueError(msg)
+
+    return check
+
+
+@attrs.frozen
+class Bounds:
+    """How much one channel may buffer; the producer stops at whichever comes first."""
+
+    high_water: int = attrs.field(default=HIGH_WATER, validator=_at_least(1))
+    """Bytes (or whatever `size` counts)."""
+
+    max_chunks: int = attrs.field(default=MAX_CHUNKS, validator=_at_least(1))
+    """Chunks."""
+
+
+@attrs.frozen
+class WorkerSettings:
+    """What `open_workers` was asked for."""
+
+    threads: int = attrs.field(validator=_at_least(1))
+    memory: int | None = attrs.field(validator=attrs.validators.optional(_at_least(1)))
+    moderation: float = attrs.field(validator=_seconds(0, 1))
+    time_slice: float = attrs.field(validator=_seconds(1e-4, 10))
+    switch_interval: float | None = attrs.field(validator=attrs.validators.optional(_seconds(1e-6, 1)))

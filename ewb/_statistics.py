@@ -1,0 +1,69 @@
+"""Frozen snapshots of what a channel and a pool of workers have done. Thread: any."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class ChannelStatistics:
+    """What one channel has carried and what it holds now, from `ChunkReceiver.statistics()`."""
+
+    chunks: int
+    """Chunks handed to the caller of a receive."""
+    bytes: int
+    """Their bytes (or whatever `size` counts)."""
+    batches: int
+    """Times the front end drained the buffer."""
+    doorbells: int
+    """Wake-ups posted to the front end."""
+    suspensions: int
+    """Times the producer was suspended at high water (of a user's thread: times a `send` blocked)."""
+    seconds_suspended: float
+    """Time spent so, in seconds, up to now."""
+    buffered_chunks: int
+    """Chunks produced and not yet received."""
+    buffered_bytes: int
+    """Their bytes; while the producer runs, the chunk it is adding may be missing."""
+    peak_chunks: int
+    """The most chunks that were ever buffered."""
+    peak_bytes: int
+    """The most bytes that were ever buffered."""
+    high_water: int
+    """The bound in bytes."""
+    max_chunks: int
+    """The bound in chunks."""
+
+
+@attrs.frozen
+class RunningProducer:
+    """A producer that holds a worker now."""
+
+    name: str
+    """The qualified name of the function given to `produce`."""
+    worker: int
+    """The worker's number, from 0."""
+    seconds: float
+    """How long it has held the worker: far above `time_slice`, it is stuck in a blocking call."""
+
+
+@attrs.frozen
+class WorkersStatistics:
+    """What a pool of workers does now, from `Workers.statistics()`."""
+
+    threads: int
+    """Worker threads alive."""
+    idle: int
+    """Worker threads with nothing to run."""
+    producers: int
+    """Producers whose generator is not closed yet."""
+    queued: int
+    """Of them, those that wait for a worker."""
+    suspended: int
+    """Of them, those at high water, which hold no thread."""
+    running: tuple[RunningProducer, ...]
+    """Of them, those that hold a worker, the longest first."""
+    buffered_bytes: int
+    """Bytes that all channels hold or were promised."""
+    memory: int | None
+    """The budget for these, in bytes; None: no bound but each channel's own."""
