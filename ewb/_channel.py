@@ -1,0 +1,180 @@
+"""`open_channel`: the same channel, fed by threads that the user owns."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import trio
+
+from ._doorbell import current_doorbell
+from ._handoff import End, Handoff
+from ._receiver import ChunkReceiver
+from ._settings import HIGH_WATER, MAX_CHUNKS, MODERATION, Bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Self
+
+    from ._statistics import ChannelStatistics
+
+T = TypeVar("T")
+
+
+class _Shared(Generic[T]):
+    """What all clones of a sender share, guarded by the channel's lock."""
+
+    def __init__(self) -> None:
+        self.handoff: Handoff[T]
+        self.room: threading.Condition
+        self.open = 0
+        self.dropped = False
+
+
+class ChunkSender(Generic[T]):
+    """Sends chunks from a thread of the user's to a `ChunkReceiver`. From `open_channel`.
+
+    Several threads may share one, or each have its own `clone`. The reader sees the end once all are
+    closed. Chunks of one thread stay in order. If one is dropped without having been closed, the
+    reader gets a `trio.BrokenResourceError` at the end.
+    """
+
+    def __init__(self, shared: _Shared[T]) -> None:
+        self._shared = shared
+        self._closed = False
+        with shared.room:
+            shared.open += 1
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<{state} ChunkSender to {self._shared.handoff!r}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._closed:
+            self._shared.dropped = True
+            self.close()
+
+    def send_nowait(self, chunk: T) -> None:
+        """Send, if there is room. Thread: any.
+
+        Raises:
+            trio.WouldBlock: the channel is full.
+            trio.BrokenResourceError: nobody will read: the receiver was closed or collected, or its
+                Trio run is over.
+            trio.ClosedResourceError: this sender was closed.
+            TypeError: the chunk has no size in bytes, and no `size` was given to `open_channel`.
+        """
+        handoff = self._shared.handoff
+        size = handoff.size_of(chunk)
+        if not self._offer(chunk, size):
+            raise trio.WouldBlock
+
+    def send(self, chunk: T) -> None:
+        """Send; block this thread while the channel is full. Thread: any but Trio's.
+
+        Raises:
+            trio.BrokenResourceError: as `send_nowait`, also when it was blocking already.
+            trio.ClosedResourceError: this sender was closed, also while this was blocking.
+            RuntimeError: this is the thread of a Trio run, which must not be blocked.
+            TypeError: as `send_nowait`.
+        """
+        if trio.lowlevel.in_trio_run():
+            msg = "send() would block this Trio run: call it in a thread, or use send_nowait()"
+            raise RuntimeError(msg)
+        size = self._shared.handoff.size_of(chunk)
+        room = self._shared.room
+        while not self._offer(chunk, size):
+            with room:
+                while self._shared.handoff.suspended and not self._closed:
+                    room.wait()
+
+    def _offer(self, chunk: T, size: int) -> bool:
+        handoff = self._shared.handoff
+        with handoff.lock:
+            if self._closed:
+                msg = "this sender was closed"
+                raise trio.ClosedResourceError(msg)
+            if handoff.closed:
+                msg = "nobody will read: the receiver was closed or dropped, or its Trio run is over"
+                raise trio.BrokenResourceError(msg)
+        return handoff.offer(chunk, size)
+
+    def clone(self) -> ChunkSender[T]:
+        """Another sender to the same channel, to be closed on its own. Thread: any.
+
+        Raises:
+            trio.ClosedResourceError: this sender was closed.
+        """
+        with self._shared.room:
+            if self._closed:
+                msg = "this sender was closed"
+                raise trio.ClosedResourceError(msg)
+            return ChunkSender(self._shared)
+
+    def close(self) -> None:
+        """Send no more through this one. Closing again does nothing. Thread: any."""
+        shared = self._shared
+        with shared.room:
+            if self._closed:
+                return
+            self._closed = True
+            shared.open -= 1
+            last = shared.open == 0
+            shared.room.notify_all()
+        if last:
+            msg = "a sender of this channel was dropped without being closed"
+            error = trio.BrokenResourceError(msg) if shared.dropped else None
+            shared.handoff.finish(End(error=error))
+
+    def statistics(self) -> ChannelStatistics:
+        """What went through this channel, and what is in it now. Thread: any."""
+        return self._shared.handoff.statistics()
+
+
+def open_channel(
+    *,
+    high_water: int = HIGH_WATER,
+    max_chunks: int = MAX_CHUNKS,
+    size: Callable[[T], int] | None = None,
+    moderation: float = MODERATION,
+) -> tuple[ChunkSender[T], ChunkReceiver[T, None]]:
+    """A bounded channel from threads that you own to this Trio run. Thread: front end.
+
+    Args:
+        high_water: bytes that are buffered at most, plus one chunk.
+        max_chunks: chunks that are buffered at most.
+        size: how much of `high_water` a chunk takes; not given: its bytes.
+        moderation: seconds between two wake-ups of a reader that keeps up; 0: wake it for each chunk.
+
+    Raises:
+        TypeError, ValueError: a setting is out of its range.
+    """
+    shared = _Shared[T]()
+    doorbell = current_doorbell()
+
+    def on_room() -> None:
+        with shared.room:
+            shared.room.notify_all()
+
+    shared.handoff = Handoff(
+        Bounds(high_water, max_chunks),
+        size=size,
+        moderation=moderation,
+        post=doorbell.post,
+        on_room=on_room,
+    )
+    shared.room = threading.Condition(shared.handoff.lock)
+    doorbell.close_with_run(shared.handoff)
+    return ChunkSender(shared), ChunkReceiver(shared.handoff)
