@@ -1,0 +1,175 @@
+"""One producer: the life of a generator on the workers.
+
+Invariants:
+
+- The generator, its `finally` included, runs on workers only, one slice at a time, in the context that
+  `produce` was called in. It is closed by whoever runs the slice in which it ends, or in which its
+  channel is found closed.
+- `finished` is set, on the front end, after the generator is closed, or will never be started.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ._handoff import End, Handoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ._doorbell import Doorbell
+    from ._from_thread import Portal
+
+# Raised in the reader, these would say something else there: that the channel has ended, that a chunk
+# is not there yet, that the reader was cancelled.
+_MISREAD = (
+    StopIteration,
+    StopAsyncIteration,
+    GeneratorExit,
+    trio.EndOfChannel,
+    trio.WouldBlock,
+    trio.Cancelled,
+)
+
+
+class Producer:
+    """A function of the user's that yields chunks, and how far it is."""
+
+    def __init__(
+        self,
+        start: Callable[[], Iterable[object]],
+        *,
+        name: str,
+        same_thread: bool,
+        handoff: Handoff[Any],
+        portal: Portal,
+        doorbell: Doorbell,
+    ) -> None:
+        self.name = name
+        self.same_thread = same_thread
+        self.begun = False  # one writer: the worker that runs it
+        self.ended = False  # one writer, as above
+        self.handoff = handoff
+        self.portal = portal
+        self.closing_error: BaseException | None = None
+        """What went wrong while the generator was being closed. Read it once `finished` is set."""
+        self.finished = trio.Event()
+        self._start = start
+        self._context = contextvars.copy_context()
+        self._doorbell = doorbell
+        self._iterator: Iterator[object] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Producer {self.name} of {self.handoff!r}>"
+
+    def run(self, until: float) -> bool:
+        """Run a slice. Thread: worker.
+
+        Returns:
+            True if it wants another one; False if it has ended or, being suspended, will be resumed.
+        """
+        with self.portal.installed():
+            ended = self._context.run(self._run, until)
+        return not ended and self.handoff.rest()
+
+    def abandon(self, error: BaseException) -> None:
+        """End it without running it any more: its thread is gone, or it was never started.
+
+        Thread: any.
+        """
+        self._finish(End(error=error))
+
+    # -- worker, in the producer's context ------------------------------------------------------
+
+    def _run(self, until: float) -> bool:
+        """Run a slice; True if the producer has ended."""
+        try:
+            if not self.handoff.stopping:
+                if self._iterator is None:
+                    self.begun = True
+                    self._iterator = self._begin()
+                self.handoff.fill(self._iterator.__next__, until)
+            if not self.handoff.stopping:
+                return False
+        except StopIteration as stop:
+            end = End(stop.value)
+        except BaseException as error:  # noqa: BLE001 - it is the reader's
+            end = self._failed(error)
+        else:
+            end = End(error=trio.BrokenResourceError("the workers of this producer are gone"))
+        self._close(end)
+        return True
+
+    def _begin(self) -> Iterator[object]:
+        try:
+            made: object = self._start()
+        except StopIteration as error:
+            msg = f"producer {self.name} raised StopIteration"
+            raise RuntimeError(msg) from error
+        if inspect.iscoroutine(made):
+            made.close()
+        if inspect.isawaitable(made) or hasattr(made, "__aiter__"):
+            msg = f"producer {self.name} is async: it must be a plain generator, of blocking code"
+            raise TypeError(msg)
+        try:
+            return iter(made)  # type: ignore[call-overload, no-any-return]  # that is the question
+        except TypeError:
+            msg = f"producer {self.name} must return an iterator, not {made!r}"
+            raise TypeError(msg) from None
+
+    def _failed(self, error: BaseException) -> End:
+        if self.handoff.stopping:
+            self._blame(error)
+        if isinstance(error, _MISREAD):
+            cause = error
+            error = RuntimeError(f"producer {self.name} raised {type(cause).__name__}")
+            error.__cause__ = cause
+            # Its own frames begin below: ours are of no interest to who reads the traceback.
+            return End(error=error, traceback=cause.__traceback__)
+        return End(error=error, traceback=error.__traceback__)
+
+    def _blame(self, error: BaseException) -> None:
+        """The reader is gone: does this error concern the block that is being left?
+
+        An error of read-ahead does not: it goes with the unread chunks. What a `finally` raises does,
+        once `Cancelled` was raised in a `trio.from_thread` call; and what must never be lost.
+        """
+        cleaning_up = not isinstance(error, trio.Cancelled) and _began_with_cancelled(error)
+        if cleaning_up or not isinstance(error, (Exception, trio.Cancelled)):
+            self.closing_error = error
+
+    def _close(self, end: End) -> None:
+        close = getattr(self._iterator, "close", None)
+        self._iterator = None
+        try:
+            if close is not None:
+                close()
+        except BaseException as error:  # noqa: BLE001 - it is the block's
+            if not isinstance(error, trio.Cancelled):
+                self.closing_error = error
+        self._finish(end)
+
+    def _finish(self, end: End) -> None:
+        self.ended = True
+        self.handoff.finish(end)
+        self._doorbell.post(self._set_finished)
+
+    def _set_finished(self) -> None:
+        """Thread: front end."""
+        self.portal.close()
+        self.finished.set()
+
+
+def _began_with_cancelled(error: BaseException) -> bool:
+    seen: set[int] = set()
+    context: BaseException | None = error
+    while context is not None and id(context) not in seen:
+        if isinstance(context, trio.Cancelled):
+            return True
+        seen.add(id(context))
+        context = context.__cause__ or context.__context__
+    return False

@@ -1,0 +1,286 @@
+"""Workers: background threads that run blocking generators and stream what these yield."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
+
+import trio
+
+from ._budget import Budget
+from ._doorbell import current_doorbell
+from ._from_thread import Portal
+from ._handoff import Handoff
+from ._producer import Producer
+from ._receiver import ChunkReceiver
+from ._settings import (
+    HIGH_WATER,
+    MAX_CHUNKS,
+    MEMORY,
+    MODERATION,
+    SWITCH_INTERVAL,
+    THREADS,
+    TIME_SLICE,
+    Bounds,
+    WorkerSettings,
+)
+from ._statistics import WorkersStatistics
+from ._switch_interval import switch_interval as held_switch_interval
+from ._threads import Threads, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+    from contextlib import AbstractAsyncContextManager
+
+T = TypeVar("T")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+class Workers:
+    """A fixed number of threads that run any number of producers. From `open_workers`."""
+
+    def __init__(self, settings: WorkerSettings, nursery: trio.Nursery) -> None:
+        self._settings = settings
+        self._nursery = nursery
+        self._doorbell = current_doorbell()
+        self._budget = Budget(settings.memory)
+        self._threads = Threads(settings.threads, settings.time_slice)
+        self._producers: set[Producer] = set()  # front end only
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<{state} Workers: {self._settings.threads} threads, {len(self._producers)} producers>"
+
+    @overload
+    def produce(  # type: ignore[overload-overlap]  # of a generator it is known what it returns
+        self,
+        fn: Callable[[*Ts], Generator[T, None, R]],
+        *args: *Ts,
+        high_water: int = ...,
+        max_chunks: int = ...,
+        size: Callable[[T], int] | None = ...,
+        same_thread: bool = ...,
+    ) -> AbstractAsyncContextManager[ChunkReceiver[T, R]]: ...
+
+    @overload
+    def produce(
+        self,
+        fn: Callable[[*Ts], Iterable[T]],
+        *args: *Ts,
+        high_water: int = ...,
+        max_chunks: int = ...,
+        size: Callable[[T], int] | None = ...,
+        same_thread: bool = ...,
+    ) -> AbstractAsyncContextManager[ChunkReceiver[T, None]]: ...
+
+    def produce(
+        self,
+        fn: Callable[[*Ts], Iterable[T]],
+        *args: *Ts,
+        high_water: int = HIGH_WATER,
+        max_chunks: int = MAX_CHUNKS,
+        size: Callable[[T], int] | None = None,
+        same_thread: bool = True,
+    ) -> AbstractAsyncContextManager[ChunkReceiver[T, Any]]:
+        """Run `fn(*args)` on a worker, and receive what it yields: `async with` this.
+
+        Thread: front end.
+
+        The producer reads ahead of the receiver up to the bounds, then it is suspended and holds no
+        thread. It runs in a copy of the caller's context. Leaving the block closes it, on its worker,
+        and waits for that: its `finally` has run by then.
+
+        Args:
+            fn: a generator function, or a function that returns any iterator, of blocking code.
+                A chunk belongs to ewb once it is yielded: do not reuse its buffer.
+            args: positional arguments for it; for others use `functools.partial`.
+            high_water: bytes that are buffered at most, plus one chunk.
+            max_chunks: chunks that are buffered at most.
+            size: how much of `high_water` a chunk takes; not given: its bytes.
+            same_thread: always resume the producer on the worker that it started on, as thread-bound
+                objects need (a sqlite3 connection, an RLock); False: on whichever is free.
+
+        Raises:
+            TypeError, ValueError: a bound is not a positive whole number.
+            trio.ClosedResourceError: on entry: the block of `open_workers` was left.
+            BaseException: on leaving: what the producer raises while it is being closed.
+        """
+        bounds = Bounds(high_water, max_chunks)
+        return self._produce(partial(fn, *args), _name_of(fn), bounds, size, same_thread=same_thread)
+
+    @asynccontextmanager
+    async def _produce(
+        self,
+        start: Callable[[], Iterable[T]],
+        name: str,
+        bounds: Bounds,
+        size: Callable[[T], int] | None,
+        *,
+        same_thread: bool,
+    ) -> AsyncGenerator[ChunkReceiver[T, Any]]:
+        if self._closed:
+            msg = "these workers were closed: produce within the block of open_workers"
+            raise trio.ClosedResourceError(msg)
+        producer = self._new_producer(start, name, bounds, size, same_thread=same_thread)
+        receiver = ChunkReceiver[T, Any](producer.handoff, producer.finished.wait)
+        self._producers.add(producer)
+        self._threads.schedule(producer)
+        try:
+            yield receiver
+        finally:
+            await self._end(producer)
+            self._producers.discard(producer)
+            error = producer.closing_error or receiver.unread_exit()
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del error, producer  # break the cycle through this frame
+
+    def _new_producer(
+        self,
+        start: Callable[[], Iterable[T]],
+        name: str,
+        bounds: Bounds,
+        size: Callable[[T], int] | None,
+        *,
+        same_thread: bool,
+    ) -> Producer:
+        handoff = Handoff[T](
+            bounds,
+            size=size,
+            moderation=self._settings.moderation,
+            post=self._doorbell.post,
+            on_room=lambda: self._threads.schedule(producer),
+            budget=self._budget,
+        )
+        producer = Producer(
+            start,
+            name=name,
+            same_thread=same_thread,
+            handoff=handoff,
+            portal=Portal(self._doorbell, self._nursery),
+            doorbell=self._doorbell,
+        )
+        return producer
+
+    async def _end(self, producer: Producer) -> None:
+        """The block of this producer is being left."""
+        producer.handoff.close()
+        producer.handoff.answer()  # a task that still receives gets a ClosedResourceError
+        producer.portal.leave()
+        if self._threads.withdraw(producer):
+            producer.abandon(trio.ClosedResourceError())
+        if not producer.finished.is_set():
+            with trio.CancelScope(shield=True):
+                await producer.finished.wait()
+
+    def statistics(self) -> WorkersStatistics:
+        """What the workers do now, and who holds them. Thread: front end."""
+        threads, idle, queued, running = self._threads.snapshot()
+        live = [producer for producer in self._producers if not producer.ended]
+        return WorkersStatistics(
+            threads=threads,
+            idle=idle,
+            producers=len(live),
+            queued=queued,
+            suspended=sum(producer.handoff.suspended for producer in live),
+            running=running,
+            buffered_bytes=self._budget.used,
+            memory=self._budget.limit,
+        )
+
+    # -- their own life, by open_workers ----------------------------------------------------------
+
+    async def _start(self) -> None:
+        for worker in self._threads.workers:
+            try:
+                await self._nursery.start(self._run, worker, name=f"ewb worker {worker.number}")
+            except RuntimeError as error:
+                msg = (
+                    f"only {worker.number} of {self._settings.threads} worker threads could be "
+                    f"started: give open_workers fewer ({error})"
+                )
+                raise RuntimeError(msg) from error
+
+    async def _run(self, worker: Worker, task_status: trio.TaskStatus[None]) -> None:
+        def main() -> None:
+            self._doorbell.post(task_status.started)
+            self._threads.run(worker)
+
+        # The thread is as structured as any task: the nursery waits for it. It needs no token of the
+        # default limiter, which limits threads that come and go.
+        await trio.to_thread.run_sync(
+            main, thread_name=f"ewb-{worker.number}", limiter=trio.CapacityLimiter(1)
+        )
+
+    async def _stop(self) -> None:
+        self._closed = True
+        with trio.CancelScope(shield=True):
+            for producer in tuple(self._producers):
+                producer.handoff.cut_short()
+                producer.portal.leave()
+                if self._threads.withdraw(producer):
+                    producer.abandon(trio.BrokenResourceError("the workers of this producer are gone"))
+            for producer in tuple(self._producers):
+                await producer.finished.wait()
+            self._threads.stop()
+
+
+@asynccontextmanager
+async def open_workers(
+    threads: int = THREADS,
+    *,
+    memory: int | None = MEMORY,
+    moderation: float = MODERATION,
+    time_slice: float = TIME_SLICE,
+    switch_interval: float | None = SWITCH_INTERVAL,
+) -> AsyncGenerator[Workers]:
+    """Start worker threads, and end them when the block is left. Thread: front end.
+
+    Args:
+        threads: how many. As many as there is blocking work to do at a time; slow readers need none.
+        memory: bytes that all channels together may buffer; None: no bound but their own. A channel
+            that is empty is always granted one chunk.
+        moderation: seconds between two wake-ups of a reader that keeps up; 0: wake it for each chunk.
+        time_slice: seconds that a producer may run before another one has its turn.
+        switch_interval: the interpreter's switch interval while these workers live, in seconds. It is
+            process-wide; see `docs/design.md` for what it is good for, and costs. None: leave it.
+
+    Raises:
+        TypeError, ValueError: a setting is out of its range.
+        RuntimeError: the threads could not be started.
+        BaseException: whatever the block raises, or a worker thread that broke.
+    """
+    settings = WorkerSettings(threads, memory, moderation, time_slice, switch_interval)
+    body_error: BaseException | None = None
+    with held_switch_interval(settings.switch_interval):
+        try:
+            async with trio.open_nursery() as nursery:
+                workers = Workers(settings, nursery)
+                try:
+                    await workers._start()  # noqa: SLF001 - its life is this function's business
+                    yield workers
+                except BaseException as error:
+                    body_error = error
+                    raise
+                finally:
+                    await workers._stop()  # noqa: SLF001
+        except BaseExceptionGroup as group:
+            # The nursery is not the user's: what the block raised leaves it as it was raised.
+            if body_error is None or group.exceptions != (body_error,):
+                raise
+        try:
+            if body_error is not None:
+                raise body_error
+        finally:
+            body_error = None
+
+
+def _name_of(fn: Callable[..., object]) -> str:
+    while isinstance(fn, partial):
+        fn = fn.func
+    return getattr(fn, "__qualname__", None) or repr(fn)
