@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WORTHWHILE: Final = 5
 """A moderated doorbell is rung early for no fewer chunks than this …"""
 EARLY: Final = 0.25
-"""… and no earlier than this share of the moderation interval after the last wake-up."""
+"""… and no earlier than this share of the moderation interval after the reader parked."""
 
 
 class Parked(Enum):
@@ -43,11 +43,12 @@ class Parked(Enum):
 class Bell:
     """One channel's doorbell. All methods need the channel's lock."""
 
-    __slots__ = ("_last_wake", "_moderation", "_rung", "_waker", "parked", "rings")
+    __slots__ = ("_last_wake", "_moderation", "_parked_at", "_rung", "_waker", "parked", "rings")
 
     def __init__(self, moderation: float) -> None:
         self._moderation = moderation
         self._last_wake = -inf
+        self._parked_at = -inf
         self._rung = False
         self._waker: Callable[[], None] | None = None
         self.parked = Parked.NO
@@ -56,14 +57,14 @@ class Bell:
     @property
     def deadline(self) -> float:
         """When a moderated wait has to end, in seconds of `clock`."""
-        return self._last_wake + self._moderation
+        return self._parked_at + self._moderation
 
     @property
     def early(self) -> float:
         """From when on the producer of a moderated reader should see if it is worth ringing."""
         if self.parked is not Parked.MODERATED or self._rung:
             return inf
-        return self._last_wake + EARLY * self._moderation
+        return self._parked_at + EARLY * self._moderation
 
     @property
     def wants_any(self) -> bool:
@@ -76,7 +77,8 @@ class Bell:
 
     def park(self, waker: Callable[[], None], now: float, *, moderate: bool) -> Parked:
         """The reader is about to wait."""
-        keeps_up = moderate and now < self.deadline
+        keeps_up = moderate and now < self._last_wake + self._moderation
+        self._parked_at = now
         self.parked = Parked.MODERATED if keeps_up else Parked.ARMED
         self._waker = waker
         return self.parked
@@ -95,7 +97,7 @@ class Bell:
     def is_due(self, count: int, now: float, *, half_full: bool) -> bool:
         """Is the reader to be woken for `count` chunks?"""
         if self.parked is Parked.MODERATED:
-            interval = now - self._last_wake
+            interval = now - self._parked_at
             return count > 0 and (
                 half_full or (count >= WORTHWHILE and interval >= EARLY * self._moderation)
             )

@@ -29,7 +29,8 @@ class Doorbell:
 
     def __init__(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        self._lock = threading.Lock()
+        # Reentrant: the collector may drop a sender, whose end is posted, in here.
+        self._lock = threading.RLock()
         self._calls: list[Callable[[], object]] = []
         self._out = False
         self._over = False

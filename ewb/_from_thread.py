@@ -12,7 +12,7 @@ rescheduled with, `Run` (`await run()`) and `RunSync` (`run_sync()`).
 
     worker                                  front end
     trio.from_thread.run(f) ── a call ────▶ a task, started by the first call, in the workers'
-          ▲                                 nursery, in a cancel scope of its producer's: runs f
+          ▲                                 nursery, in a shielded scope of its producer's: runs f
           └───────────── outcome ────────── there. Leaving the producer's block cancels the scope.
 """
 
@@ -28,9 +28,9 @@ from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_resch
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from ._doorbell import Doorbell
+    from trio._core._traps import RaiseCancelT
 
-_NAMES = ("token", "abandon_on_cancel", "cancel_register", "task_register")
+    from ._doorbell import Doorbell
 
 
 class Portal:
@@ -39,7 +39,7 @@ class Portal:
     def __init__(self, doorbell: Doorbell, nursery: trio.Nursery) -> None:
         self._doorbell = doorbell
         self._nursery = nursery
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope | None = None  # as long as nobody calls, there is none
         self._task: list[Task | None] = [None]  # what Trio calls a task register. Front end only
         self._started = False  # front end only
         self._leaving = False  # one writer: the front end
@@ -50,23 +50,22 @@ class Portal:
         Thread: front end.
         """
         self._leaving = True
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
 
     def close(self) -> None:
         """The producer has ended: there will be no more calls. Thread: front end."""
-        if self._task[0] is not None:
-            reschedule(self._task[0])
+        task, self._task[0] = self._task[0], None
+        if task is not None:
+            reschedule(task)
 
-    @contextmanager
-    def installed(self) -> Generator[None]:
-        """Within this, `trio.from_thread` works for the producer. Thread: worker."""
-        data = PARENT_TASK_DATA.__dict__
-        before = {name: data[name] for name in _NAMES}
-        data.update(token=self, abandon_on_cancel=False, cancel_register=self, task_register=self._task)
-        try:
-            yield
-        finally:
-            data.update(before)
+    def install(self) -> None:
+        """From now on `trio.from_thread` works for this producer. Thread: worker, within `portals`."""
+        data = PARENT_TASK_DATA
+        data.token = cast("trio.lowlevel.TrioToken", self)
+        data.abandon_on_cancel = False
+        data.cancel_register = cast("list[RaiseCancelT | None]", self)
+        data.task_register = self._task
 
     # -- what trio.from_thread finds, in the worker's thread ------------------------------------
 
@@ -93,7 +92,9 @@ class Portal:
         self._task[0] = current_task()
         # The first message comes by a call like all others: once this task waits for it.
         self._doorbell.post(call)
-        with self._scope:
+        with trio.CancelScope(shield=True) as self._scope:
+            if self._leaving:
+                self._scope.cancel()
             while True:
                 # As in to_thread.run_sync, cancellation reaches what runs here, not the wait.
                 message = await wait_task_rescheduled(lambda _: Abort.FAILED)
@@ -103,6 +104,18 @@ class Portal:
                     await message.run()
                 else:
                     cast("RunSync[object]", message).run_sync()
+
+
+@contextmanager
+def portals() -> Generator[None]:
+    """Within this, a thread of `trio.to_thread` may `install` portals. Thread: worker."""
+    data = PARENT_TASK_DATA.__dict__
+    before = dict(data)
+    try:
+        yield
+    finally:
+        data.clear()
+        data.update(before)
 
 
 def _raise_cancelled() -> None:

@@ -10,13 +10,14 @@
 
 Invariants:
 
-- `chunks` is appended to by the producer and taken from by the front end, with no lock: both are
-  atomic in a deque. `ledger.produced` has one writer, the producer, *after* the append; so what it
-  counts has been appended, and a drain that reads it first and takes all chunks takes what it counts.
-- All other fields are guarded by `lock`. The producer reads three without it, as hints that send it
-  to `_look_up`, which takes the lock: `attention`, `ring_from`, `ledger.limit`.
-- No lost wake-up: the front end arms (`attention = True`) *before* it looks at `chunks`; the producer
-  appends *before* it looks at `attention`. Whichever comes second sees the other.
+- `chunks` is appended to by the producer and taken from by the front end, with no lock: a list's
+  `append`, and copying or deleting a slice, are each atomic. `ledger.produced` has one writer, the
+  producer, *after* the append; so what it counts has been appended, and a drain that reads it first
+  and takes all chunks takes what it counts.
+- All other fields are guarded by `lock`. The producer reads two without it, as hints that send it to
+  `_look_up`, which takes the lock: `ledger.limit` and `ring_from`.
+- No lost wake-up: the front end arms (`ledger.limit = LOOK_UP`) *before* it looks at `chunks`; the
+  producer appends *before* it looks at `limit`. Whichever comes second sees the other.
 """
 
 from __future__ import annotations
@@ -25,31 +26,34 @@ import threading
 from collections import deque
 from itertools import repeat
 from math import inf
+from time import thread_time
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import attrs
 
 from ._bell import WORTHWHILE, Bell, Parked
 from ._clock import clock
-from ._ledger import Ledger
+from ._courtesy import PATIENCE
+from ._ledger import LOOK_UP, Ledger
 from ._sizes import checked_size, size_in_bytes
 from ._statistics import ChannelStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from ._budget import Budget
+    from ._courtesy import Courtesy
     from ._settings import Bounds
 
 T = TypeVar("T")
 
-BURST: Final = 16
+BURST: Final = 32
 """Chunks between two looks at the clock, while they come faster than one in `QUICK`."""
 QUICK: Final = 1e-6
 """Seconds a chunk, below which reading the clock after each would cost more than it tells."""
-COURTESY: Final = 0.001
-"""Seconds for which a worker that has rung waits, at most, without the GIL, for the answer."""
+GIVE_WAY: Final = 0.001
+"""Seconds for which a computing worker that has rung waits, at most, for the reader to be back."""
 
 
 @attrs.frozen
@@ -60,6 +64,10 @@ class End:
     error: BaseException | None = None
     traceback: TracebackType | None = None
     """The error's, as it was first raised: raising it again adds to it."""
+
+
+class _Nothing:
+    """No chunk is of this type."""
 
 
 class Handoff(Generic[T]):
@@ -86,24 +94,28 @@ class Handoff(Generic[T]):
             on_room: resumes a suspended producer; called by the front end, without the lock.
             budget: the memory shared with other channels.
         """
+        # A size of the user's is asked for once a chunk, by the producer; the front end, which must not
+        # run such code, finds the answers here. Appended to before `chunks`, taken from after.
+        self._sizes: list[int] | None = None if size is None else []
         self._size = size_in_bytes if size is None else checked_size(size)
+        self._plain: type = bytes if size is None else _Nothing  # what `len` is right for
         self._post = post
         self._on_room = on_room
         # Reentrant, because the collector may run a receiver's __del__ while its thread holds it.
         self.lock = threading.RLock()
-        self.chunks: deque[T] = deque()
+        self.chunks: list[T] = []
         self.ledger = Ledger(bounds, budget)
         self._held: deque[T] = deque()  # drained, not yet handed to the caller of receive()
+        self._held_sizes: deque[int] = deque()  # theirs, where `size` is the user's
         self._bell = Bell(moderation)
-        self.attention = False  # the producer has to look up before its next chunk
         self.ring_from = inf  # when a moderated reader may be worth waking (of `clock`)
         self.suspended = False
         self.closed = False  # nobody will read
         self.cut = False  # nothing more is to be produced, though somebody may read what there is
         self.end: End | None = None
-        self._answered = threading.Lock()  # released for a worker that is courteous
-        self._answered.acquire()
-        self._courteous = False
+        self._turn = threading.Lock()  # released for a worker that waits in _give_way
+        self._turn.acquire()
+        self._waits = False
         self._suspended_at = 0.0
         self._seconds_suspended = 0.0
         self._suspensions = self._batches = self._received = self._peak_chunks = self._peak_bytes = 0
@@ -123,8 +135,8 @@ class Handoff(Generic[T]):
 
     # -- producer: a worker runs a generator ----------------------------------------------------
 
-    def fill(self, advance: Callable[[], T], until: float) -> None:
-        """Run a generator until it must stop. Thread: worker.
+    def fill(self, iterator: Iterator[T], until: float, courtesy: Courtesy) -> None:
+        """Run a generator, or another iterator, until it must stop. Thread: worker.
 
         Returns when the buffer is full, the producer is to end, or `until` (of `clock`) has passed.
         The clock is read once in `BURST` chunks while they come quickly, so a producer that turns
@@ -133,18 +145,20 @@ class Handoff(Generic[T]):
         Raises:
             BaseException: whatever the generator raises, its `StopIteration` included.
         """
-        append, size, ledger = self.chunks.append, self._size, self.ledger
-        produced, now, burst = ledger.produced, clock(), 1
-        while room := self._look_up(now):
-            limit = ledger.limit
+        append, size, ledger, plain = self.chunks.append, self._measure, self.ledger, self._plain
+        produced, burst, computing = ledger.produced, 1, False
+        started, cpu_started = clock(), thread_time()
+        now, look_at_it = started, started + PATIENCE
+        while room := self._look_up(now, give_way=computing):
             while room:
                 burst = min(burst, room)
                 for _ in repeat(None, burst):
-                    chunk = advance()
-                    added = len(chunk) if type(chunk) is bytes else size(chunk)  # type: ignore[arg-type]
+                    chunk = next(iterator)
+                    # Not in a function of its own: a call would cost half as much as all the rest.
+                    produced += len(chunk) if type(chunk) is plain else size(chunk)  # type: ignore[arg-type]
                     append(chunk)
-                    ledger.produced = produced = produced + added
-                    if produced >= limit or self.attention:
+                    ledger.produced = produced
+                    if produced >= ledger.limit:
                         room = 0
                         break
                 else:
@@ -152,32 +166,43 @@ class Handoff(Generic[T]):
                 before, now = now, clock()
                 if now >= until:
                     return
+                if now >= look_at_it:
+                    computing = courtesy.is_computing(started, cpu_started, now)
+                    look_at_it = now + PATIENCE
                 burst = BURST if now - before < burst * QUICK else 1
                 if burst == 1 and now >= self.ring_from and len(self.chunks) >= WORTHWHILE:
                     break
 
-    def _look_up(self, now: float) -> int:
+    def _look_up(self, now: float, *, give_way: bool) -> int:
         """Ring if that is due; returns how many chunks may follow, 0 to stop. Thread: worker."""
         with self.lock:
             ring = self._ring_is_due(now)
             room = 0 if self.stopping else self._grant()
-            self._courteous = ring and room > 0
+            self._attend()
+            self._waits = give_way = give_way and ring and room > 0
         if ring:
             self._ring()
-            if room:
-                self._wait_for_answer()
+        if give_way:
+            self._give_way()
         return room
 
-    def _wait_for_answer(self) -> None:
-        """Leave the GIL to the front end, which was just rung for. Thread: worker, without the lock.
+    def _measure(self, chunk: T) -> int:
+        """A chunk that is not plain bytes: its size, remembered if it is the user's to say."""
+        size = self._size(chunk)
+        if self._sizes is not None:
+            self._sizes.append(size)
+        return size
+
+    def _give_way(self) -> None:
+        """Leave the GIL to the front end, until it is back waiting here. Thread: worker, no lock held.
 
         Otherwise a computing producer would hold the front end up at each of its system calls.
         """
-        if not self._answered.acquire(timeout=COURTESY):
+        if not self._turn.acquire(timeout=GIVE_WAY):
             with self.lock:
-                if not self._courteous:  # it was answered meanwhile
-                    self._answered.acquire()
-                self._courteous = False
+                if not self._waits:  # the front end was here meanwhile
+                    self._turn.acquire()
+                self._waits = False
 
     def rest(self) -> bool:
         """The generator has been left: may it go on at once? Thread: worker.
@@ -199,6 +224,7 @@ class Handoff(Generic[T]):
         """Nothing will be produced any more. Thread: producer."""
         with self.lock:
             self.end = end
+            self._unsuspend()
             if self.closed:
                 self._drop()
             self._settle()
@@ -221,6 +247,8 @@ class Handoff(Generic[T]):
                 if not self.suspended:
                     self._suspend()
                 return False
+            if self._sizes is not None:
+                self._sizes.append(size)
             self.chunks.append(chunk)
             self.ledger.produced += size
             self.ledger.return_credit()
@@ -242,8 +270,8 @@ class Handoff(Generic[T]):
             batch = self._drain()
             if self._held:
                 batch = [*self._held, *batch]
-                self._held.clear()
-                self.ledger.held = 0
+            if self._held or self._held_sizes:
+                self._forget_held()
             self._received += len(batch)
             resume = self._resume()
         if resume:
@@ -259,12 +287,12 @@ class Handoff(Generic[T]):
                 self.ledger.held = self.ledger.drained - before
             if not self._held:
                 return []
-            size = self.size_of(self._held[0])
             chunk = self._held.popleft()
-            # However `size` counts this time, with the last chunk all that was held is gone.
+            size = self._held_sizes.popleft() if self._held_sizes else size_in_bytes(chunk)
             self.ledger.held = max(0, self.ledger.held - size) if self._held else 0
             self._received += 1
-            resume = self._resume()
+            # The budget need not know of each chunk: it learns of them with the last.
+            resume = (self.suspended or not self._held) and self._resume()
         if resume:
             self._on_room()
         return [chunk]
@@ -277,6 +305,7 @@ class Handoff(Generic[T]):
             MODERATED, see to it that `overdue` is called at the time that comes with it.
         """
         with self.lock:
+            self._release()
             parked = self._bell.park(waker, clock(), moderate=moderate)
             self._attend()  # arm, and only then look
             if self.ready:
@@ -305,7 +334,6 @@ class Handoff(Generic[T]):
         with self.lock:
             waker = self._bell.answer()
             self._attend()
-            self._release()
         if waker is not None:
             waker()
 
@@ -393,17 +421,26 @@ class Handoff(Generic[T]):
         if count == 0:
             return []
         self._note_peaks()
-        batch = [*map(deque[T].popleft, repeat(self.chunks, count))]
+        batch = self.chunks[:count]
+        del self.chunks[:count]
+        if self._sizes is not None:
+            self._held_sizes.extend(self._sizes[:count])
+            del self._sizes[:count]
         self.ledger.drained = produced
         self._batches += 1
         self._bell.served(clock())
         return batch
 
+    def _forget_held(self) -> None:
+        self._held.clear()
+        self._held_sizes.clear()
+        self.ledger.held = 0
+
     def _release(self) -> None:
-        """Let a courteous worker go on."""
-        if self._courteous:
-            self._courteous = False
-            self._answered.release()
+        """Let a worker that gave way go on."""
+        if self._waits:
+            self._waits = False
+            self._turn.release()
 
     def _drop(self) -> None:
         """Forget all chunks."""
@@ -411,8 +448,9 @@ class Handoff(Generic[T]):
         self._note_peaks()
         self.ledger.dropped += self.ledger.buffered
         self.chunks.clear()
-        self._held.clear()
-        self.ledger.held = 0
+        if self._sizes is not None:
+            self._sizes.clear()
+        self._forget_held()
         self.ledger.drained = self.ledger.produced
 
     def _suspend(self) -> None:
@@ -424,10 +462,13 @@ class Handoff(Generic[T]):
     def _resume(self) -> bool:
         """After a change on the front end's side: must a suspended producer be resumed?
 
-        Not before half of the buffer is free, lest it wake for each chunk that is received.
+        Not before most of the buffer is free, lest it wake for each chunk that is received.
         """
         self._settle()
-        if not self.suspended or not (self.stopping or self.ledger.is_half_empty(self._count())):
+        return (self.stopping or self.ledger.is_nearly_empty(self._count())) and self._unsuspend()
+
+    def _unsuspend(self) -> bool:
+        if not self.suspended:
             return False
         self.suspended = False
         self._seconds_suspended += clock() - self._suspended_at
@@ -448,7 +489,8 @@ class Handoff(Generic[T]):
 
     def _attend(self) -> None:
         """Set the hints that the producer reads without the lock."""
-        self.attention = self.stopping or self._bell.wants_any
+        if self.stopping or self._bell.wants_any:
+            self.ledger.limit = LOOK_UP
         self.ring_from = self._bell.early
 
     # -- without the lock -----------------------------------------------------------------------

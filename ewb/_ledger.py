@@ -5,18 +5,26 @@ Invariants:
 - `produced` has one writer, the producer, which adds a chunk's size after it appended the chunk. All
   other fields are guarded by the channel's lock.
 - Bound: the producer never starts a chunk unless `produced < limit`, and `limit` is only set so that
-  `limit - drained + held <= high_water`; but an empty channel always has room for one chunk.
+  `limit - drained + held <= high_water`; but an empty channel always has room for one chunk. To have
+  the producer look up, `limit` may be pulled down (`LOOK_UP`) at any time: that takes no room it has.
 - `reserved` is what the budget has on account for this channel: what is buffered, and the credit
   (`limit - produced`) that is not used yet.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ._budget import Budget
     from ._settings import Bounds
+
+
+LOOK_UP: Final = -1
+"""As a `limit`: the producer has to look up after the chunk it is at, whatever its size."""
+
+FEW: Final = 64
+"""Chunks so few that looking up in their midst would cost more than it gains."""
 
 
 class Ledger:
@@ -25,6 +33,7 @@ class Ledger:
     __slots__ = (
         "_budget",
         "_half_chunks",
+        "_most_at_once",
         "_reserved",
         "bounds",
         "drained",
@@ -39,6 +48,7 @@ class Ledger:
         self.bounds = bounds
         self.half_high_water = max(1, bounds.high_water // 2)
         self._half_chunks = max(1, bounds.max_chunks // 2)
+        self._most_at_once = max(FEW, self._half_chunks)
         self._budget = budget
         self._reserved = 0
         self.produced = 0  # bytes, since the beginning
@@ -73,8 +83,9 @@ class Ledger:
     def grant(self, count: int) -> int:
         """Set `limit`; returns how many chunks may follow the `count` buffered ones, 0 if full.
 
-        Credit is for half a buffer at most, so that the front end is woken while there is still room
-        to go on. An empty channel is granted one chunk, whatever the budget says.
+        Credit is for half a buffer at most, unless that is but a few chunks: so the front end is
+        woken while there is still room to go on. An empty channel is granted one chunk, whatever the
+        budget says.
         """
         self.return_credit()
         room = self.bounds.max_chunks - count
@@ -88,12 +99,12 @@ class Ledger:
                 credit = 1
             self._reserved += credit
         self.limit = self.produced + credit
-        return min(room, self._half_chunks) if credit else 0
+        return min(room, self._most_at_once) if credit else 0
 
     def is_half_full(self, count: int) -> bool:
         """Is it time to wake a front end that would rather not be disturbed?"""
         return count >= self._half_chunks or self.buffered >= self.half_high_water
 
-    def is_half_empty(self, count: int) -> bool:
+    def is_nearly_empty(self, count: int) -> bool:
         """Is there room enough to be worth resuming a producer?"""
-        return count <= self.bounds.max_chunks // 2 and self.buffered <= self.bounds.high_water // 2
+        return count <= self.bounds.max_chunks // 4 and self.buffered <= self.bounds.high_water // 4

@@ -21,6 +21,7 @@ from ._handoff import End, Handoff
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from ._courtesy import Courtesy
     from ._doorbell import Doorbell
     from ._from_thread import Portal
 
@@ -48,6 +49,7 @@ class Producer:
         handoff: Handoff[Any],
         portal: Portal,
         doorbell: Doorbell,
+        courtesy: Courtesy,
     ) -> None:
         self.name = name
         self.same_thread = same_thread
@@ -61,6 +63,7 @@ class Producer:
         self._start = start
         self._context = contextvars.copy_context()
         self._doorbell = doorbell
+        self._courtesy = courtesy
         self._iterator: Iterator[object] | None = None
 
     def __repr__(self) -> str:
@@ -72,16 +75,19 @@ class Producer:
         Returns:
             True if it wants another one; False if it has ended or, being suspended, will be resumed.
         """
-        with self.portal.installed():
-            ended = self._context.run(self._run, until)
+        self.portal.install()
+        ended = self._context.run(self._run, until)
         return not ended and self.handoff.rest()
 
-    def abandon(self, error: BaseException) -> None:
+    def abandon(self, error: BaseException, *, close: bool = False) -> None:
         """End it without running it any more: its thread is gone, or it was never started.
 
-        Thread: any.
+        Thread: any, if nothing is to be closed; else worker.
         """
-        self._finish(End(error=error))
+        if close:
+            self._context.run(self._close, End(error=error))
+        else:
+            self._finish(End(error=error))
 
     # -- worker, in the producer's context ------------------------------------------------------
 
@@ -92,7 +98,7 @@ class Producer:
                 if self._iterator is None:
                     self.begun = True
                     self._iterator = self._begin()
-                self.handoff.fill(self._iterator.__next__, until)
+                self.handoff.fill(self._iterator, until, self._courtesy)
             if not self.handoff.stopping:
                 return False
         except StopIteration as stop:
@@ -100,37 +106,39 @@ class Producer:
         except BaseException as error:  # noqa: BLE001 - it is the reader's
             end = self._failed(error)
         else:
-            end = End(error=trio.BrokenResourceError("the workers of this producer are gone"))
+            end = self._gone()
         self._close(end)
         return True
 
     def _begin(self) -> Iterator[object]:
         try:
             made: object = self._start()
+            if inspect.iscoroutine(made):
+                made.close()
+            if inspect.isawaitable(made) or hasattr(made, "__aiter__"):
+                msg = f"producer {self.name} is async: it must be a plain generator, of blocking code"
+                raise TypeError(msg)
+            if not (hasattr(made, "__iter__") or hasattr(made, "__getitem__")):
+                msg = f"producer {self.name} must return an iterator, not {made!r}"
+                raise TypeError(msg)
+            return iter(made)  # type: ignore[call-overload, no-any-return]  # one of both will do
         except StopIteration as error:
             msg = f"producer {self.name} raised StopIteration"
             raise RuntimeError(msg) from error
-        if inspect.iscoroutine(made):
-            made.close()
-        if inspect.isawaitable(made) or hasattr(made, "__aiter__"):
-            msg = f"producer {self.name} is async: it must be a plain generator, of blocking code"
-            raise TypeError(msg)
-        try:
-            return iter(made)  # type: ignore[call-overload, no-any-return]  # that is the question
-        except TypeError:
-            msg = f"producer {self.name} must return an iterator, not {made!r}"
-            raise TypeError(msg) from None
 
     def _failed(self, error: BaseException) -> End:
-        if self.handoff.stopping:
+        if self.handoff.stopping and isinstance(error, trio.Cancelled):
+            return self._gone()  # it was told to end, in a trio.from_thread call
+        if self.handoff.closed:
             self._blame(error)
         if isinstance(error, _MISREAD):
             cause = error
             error = RuntimeError(f"producer {self.name} raised {type(cause).__name__}")
             error.__cause__ = cause
-            # Its own frames begin below: ours are of no interest to who reads the traceback.
-            return End(error=error, traceback=cause.__traceback__)
         return End(error=error, traceback=error.__traceback__)
+
+    def _gone(self) -> End:
+        return End(error=trio.BrokenResourceError(f"the workers of producer {self.name} are gone"))
 
     def _blame(self, error: BaseException) -> None:
         """The reader is gone: does this error concern the block that is being left?
@@ -143,9 +151,9 @@ class Producer:
             self.closing_error = error
 
     def _close(self, end: End) -> None:
-        close = getattr(self._iterator, "close", None)
-        self._iterator = None
+        iterator, self._iterator = self._iterator, None
         try:
+            close = getattr(iterator, "close", None)  # a generator's, a file's, a cursor's
             if close is not None:
                 close()
         except BaseException as error:  # noqa: BLE001 - it is the block's

@@ -43,10 +43,10 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
     """
 
     def __init__(
-        self, handoff: Handoff[T], wait_closed: Callable[[], Awaitable[object]] | None = None
+        self, handoff: Handoff[T], leave: Callable[[], Awaitable[object]] | None = None
     ) -> None:
         self._handoff = handoff
-        self._wait_closed = wait_closed
+        self._leave = leave
         self._busy = False
         self._end_seen = False
         self._backstop = current_backstop() if time_is_real() else None
@@ -129,8 +129,8 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         """
         self._handoff.close()
         self._handoff.answer()  # a task that is receiving here gets a ClosedResourceError
-        if self._wait_closed is not None:
-            await self._wait_closed()
+        if self._leave is not None:
+            await self._leave()
         await trio.lowlevel.checkpoint()
 
     def unread_exit(self) -> BaseException | None:

@@ -24,6 +24,8 @@ SMALL: Final = 8 * 1024
 """Bytes up to which copying a chunk costs less than a place of its own in `sendmsg`."""
 MOST_JOINED: Final = 256 * 1024
 """Bytes that are copied into one piece at most."""
+MOST_SMALL: Final = 4096
+"""Chunks that are looked at together."""
 
 
 def _iov_max() -> int:
@@ -58,15 +60,30 @@ async def send_batch(stream: trio.abc.SendStream, batch: Sequence[Chunk]) -> Non
         TypeError: a chunk is not bytes-like; nothing was sent.
     """
     with _alone(stream):
-        total = sum(map(len, batch))
-        if total <= MOST_JOINED and total <= SMALL * len(batch):
-            await stream.send_all(_join(batch))
-        elif isinstance(stream, trio.SocketStream) and hasattr(stream.socket, "sendmsg"):
-            with _stream_errors(stream), _conflicts_of(stream):
-                await _send_vectors(stream.socket, _pieces(batch))
-        else:
-            for piece in _pieces(batch):
-                await stream.send_all(piece)
+        if not batch:
+            await stream.send_all(b"")
+        first, most = 0, MOST_SMALL
+        while first < len(batch):
+            run = batch[first : first + most]
+            size = sum(map(len, run))
+            if size > SMALL * len(run):
+                await _send_large(stream, run)
+            elif size <= MOST_JOINED:
+                await stream.send_all(_join(run))
+            else:  # take about as many as may be joined
+                most = max(1, MOST_JOINED * len(run) // size)
+                continue
+            first += len(run)
+
+
+async def _send_large(stream: trio.abc.SendStream, run: Sequence[Chunk]) -> None:
+    pieces = _pieces(run)
+    if isinstance(stream, trio.SocketStream) and hasattr(stream.socket, "sendmsg"):
+        with _stream_errors(stream), _conflicts_of(stream):
+            await _send_vectors(stream.socket, pieces)
+    else:
+        for piece in pieces:
+            await stream.send_all(piece)
 
 
 @contextmanager

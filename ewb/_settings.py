@@ -31,12 +31,6 @@ TIME_SLICE: Final = 0.01
 MODERATION: Final = 0.001
 """Seconds between two wake-ups of a front end that keeps up, by default."""
 
-SWITCH_INTERVAL: Final = 20e-6
-"""Seconds after which a computing thread must give up the GIL, while workers live, by default.
-
-Measured in `benchmarks/handoff.py`; `docs/design.md` has the figures and the reasons.
-"""
-
 
 def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]:
     def check(_: object, attribute: attrs.Attribute[int], value: int) -> None:
@@ -82,3 +76,4 @@ class WorkerSettings:
     moderation: float = attrs.field(validator=_seconds(0, 1))
     time_slice: float = attrs.field(validator=_seconds(1e-4, 10))
     switch_interval: float | None = attrs.field(validator=attrs.validators.optional(_seconds(1e-6, 1)))
+    courtesy: bool = attrs.field(validator=attrs.validators.instance_of(bool))

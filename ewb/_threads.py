@@ -21,6 +21,7 @@ from ._clock import clock
 from ._statistics import RunningProducer
 
 if TYPE_CHECKING:
+    from ._courtesy import Courtesy
     from ._producer import Producer
 
 
@@ -45,21 +46,25 @@ class Worker:
 class Threads:
     """A fixed set of workers. What it is told comes from the front end; `run` is the threads'."""
 
-    def __init__(self, count: int, time_slice: float) -> None:
+    def __init__(self, count: int, time_slice: float, courtesy: Courtesy) -> None:
         self.workers = [Worker(number) for number in range(count)]
         self._time_slice = time_slice
+        self._courtesy = courtesy
         # Reentrant: the collector may close a channel, and so schedule its producer, in here.
         self._lock = threading.RLock()
         self._shared: deque[Producer] = deque()
         self._owner: dict[Producer, Worker] = {}
         self._idle: set[Worker] = set()
         self._stopping = False
+        self._any_dead = False
 
     # -- front end ------------------------------------------------------------------------------
 
     def schedule(self, producer: Producer) -> None:
         """Give it a slice soon: it is fresh, or was suspended. Thread: any."""
         with self._lock:
+            if producer.ended:
+                return
             owner = self._owner.get(producer)
             if owner is None:
                 self._shared.append(producer)
@@ -69,7 +74,7 @@ class Threads:
                 worker = owner if owner in self._idle else None
             if worker is not None:
                 self._wake(worker)
-            lost = self._lost()
+            lost = self._lost() if self._any_dead else []
         _abandon(lost)
 
     def withdraw(self, producer: Producer) -> bool:
@@ -110,13 +115,16 @@ class Threads:
             while (producer := self._next(worker)) is not None:
                 again = producer.run(clock() + self._time_slice)
                 self._done(worker, producer, again=again)
+                self._courtesy.relax()
                 del producer  # an idle worker keeps nothing alive
         finally:
             with self._lock:
-                worker.dead = True
+                worker.dead = self._any_dead = True
                 self._idle.discard(worker)
                 lost = self._lost()
-            _abandon(lost)
+                if worker.running is not None and worker.running not in lost:
+                    lost.append(worker.running)
+            _abandon(lost, close=True)
 
     def _next(self, worker: Worker) -> Producer | None:
         while True:
@@ -176,6 +184,8 @@ class Threads:
         return lost
 
 
-def _abandon(producers: list[Producer]) -> None:
+def _abandon(producers: list[Producer], *, close: bool = False) -> None:
+    """Their thread is gone, or is about to be: then it can still close them."""
     for producer in producers:
-        producer.abandon(trio.BrokenResourceError("the worker thread of this producer is gone"))
+        error = trio.BrokenResourceError("the worker thread of this producer is gone")
+        producer.abandon(error, close=close)

@@ -7,10 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ._budget import Budget
+from ._courtesy import Courtesy
 from ._doorbell import current_doorbell
-from ._from_thread import Portal
+from ._from_thread import Portal, portals
 from ._handoff import Handoff
 from ._producer import Producer
 from ._receiver import ChunkReceiver
@@ -19,7 +21,6 @@ from ._settings import (
     MAX_CHUNKS,
     MEMORY,
     MODERATION,
-    SWITCH_INTERVAL,
     THREADS,
     TIME_SLICE,
     Bounds,
@@ -46,7 +47,8 @@ class Workers:
         self._nursery = nursery
         self._doorbell = current_doorbell()
         self._budget = Budget(settings.memory)
-        self._threads = Threads(settings.threads, settings.time_slice)
+        self._courtesy = Courtesy(wanted=settings.courtesy)
+        self._threads = Threads(settings.threads, settings.time_slice, self._courtesy)
         self._producers: set[Producer] = set()  # front end only
         self._closed = False
 
@@ -112,6 +114,7 @@ class Workers:
         return self._produce(partial(fn, *args), _name_of(fn), bounds, size, same_thread=same_thread)
 
     @asynccontextmanager
+    @enable_ki_protection
     async def _produce(
         self,
         start: Callable[[], Iterable[T]],
@@ -125,13 +128,19 @@ class Workers:
             msg = "these workers were closed: produce within the block of open_workers"
             raise trio.ClosedResourceError(msg)
         producer = self._new_producer(start, name, bounds, size, same_thread=same_thread)
-        receiver = ChunkReceiver[T, Any](producer.handoff, producer.finished.wait)
+
+        async def leave() -> None:
+            self._leave(producer)
+            await producer.finished.wait()
+
+        receiver = ChunkReceiver[T, Any](producer.handoff, leave)
         self._producers.add(producer)
         self._threads.schedule(producer)
         try:
             yield receiver
         finally:
-            await self._end(producer)
+            self._leave(producer)
+            await _wait_whatever_comes(producer.finished)
             self._producers.discard(producer)
             error = producer.closing_error or receiver.unread_exit()
             if error is not None:
@@ -164,19 +173,19 @@ class Workers:
             handoff=handoff,
             portal=Portal(self._doorbell, self._nursery),
             doorbell=self._doorbell,
+            courtesy=self._courtesy,
         )
         return producer
 
-    async def _end(self, producer: Producer) -> None:
-        """The block of this producer is being left."""
+    def _leave(self, producer: Producer) -> None:
+        """Its reader wants no more of it."""
         producer.handoff.close()
+        if producer.ended:
+            return
         producer.handoff.answer()  # a task that still receives gets a ClosedResourceError
         producer.portal.leave()
         if self._threads.withdraw(producer):
             producer.abandon(trio.ClosedResourceError())
-        if not producer.finished.is_set():
-            with trio.CancelScope(shield=True):
-                await producer.finished.wait()
 
     def statistics(self) -> WorkersStatistics:
         """What the workers do now, and who holds them. Thread: front end."""
@@ -198,7 +207,9 @@ class Workers:
     async def _start(self) -> None:
         for worker in self._threads.workers:
             try:
-                await self._nursery.start(self._run, worker, name=f"ewb worker {worker.number}")
+                # Shielded: Trio would not tell of a thread that starts just as this is cancelled.
+                with trio.CancelScope(shield=True):
+                    await self._nursery.start(self._run, worker, name=f"ewb worker {worker.number}")
             except RuntimeError as error:
                 msg = (
                     f"only {worker.number} of {self._settings.threads} worker threads could be "
@@ -209,7 +220,8 @@ class Workers:
     async def _run(self, worker: Worker, task_status: trio.TaskStatus[None]) -> None:
         def main() -> None:
             self._doorbell.post(task_status.started)
-            self._threads.run(worker)
+            with portals():
+                self._threads.run(worker)
 
         # The thread is as structured as any task: the nursery waits for it. It needs no token of the
         # default limiter, which limits threads that come and go.
@@ -219,25 +231,30 @@ class Workers:
 
     async def _stop(self) -> None:
         self._closed = True
-        with trio.CancelScope(shield=True):
-            for producer in tuple(self._producers):
-                producer.handoff.cut_short()
-                producer.portal.leave()
-                if self._threads.withdraw(producer):
-                    producer.abandon(trio.BrokenResourceError("the workers of this producer are gone"))
-            for producer in tuple(self._producers):
-                await producer.finished.wait()
+        producers = tuple(self._producers)
+        for producer in producers:
+            producer.handoff.cut_short()
+            producer.portal.leave()
+            if self._threads.withdraw(producer):
+                producer.abandon(trio.BrokenResourceError("the workers of this producer are gone"))
+        try:
+            for producer in producers:
+                await _wait_whatever_comes(producer.finished)
+        finally:
             self._threads.stop()
+            self._courtesy.end()
 
 
 @asynccontextmanager
+@enable_ki_protection
 async def open_workers(
     threads: int = THREADS,
     *,
     memory: int | None = MEMORY,
     moderation: float = MODERATION,
     time_slice: float = TIME_SLICE,
-    switch_interval: float | None = SWITCH_INTERVAL,
+    switch_interval: float | None = None,
+    courtesy: bool = True,
 ) -> AsyncGenerator[Workers]:
     """Start worker threads, and end them when the block is left. Thread: front end.
 
@@ -247,28 +264,33 @@ async def open_workers(
             that is empty is always granted one chunk.
         moderation: seconds between two wake-ups of a reader that keeps up; 0: wake it for each chunk.
         time_slice: seconds that a producer may run before another one has its turn.
-        switch_interval: the interpreter's switch interval while these workers live, in seconds. It is
-            process-wide; see `docs/design.md` for what it is good for, and costs. None: leave it.
+        switch_interval: the interpreter's switch interval for as long as these workers live, in
+            seconds; None: leave it. It is process-wide: of several wishes the smallest counts, and
+            the last one to end restores what was there before.
+        courtesy: whether a producer that computes makes room for the front end: after a millisecond
+            it gives way when it wakes its reader, and the switch interval is 20 microseconds, or
+            `switch_interval` if that is less, until it has not computed for a tenth of a second.
 
     Raises:
         TypeError, ValueError: a setting is out of its range.
         RuntimeError: the threads could not be started.
         BaseException: whatever the block raises, or a worker thread that broke.
     """
-    settings = WorkerSettings(threads, memory, moderation, time_slice, switch_interval)
+    settings = WorkerSettings(threads, memory, moderation, time_slice, switch_interval, courtesy)
     body_error: BaseException | None = None
     with held_switch_interval(settings.switch_interval):
         try:
             async with trio.open_nursery() as nursery:
                 workers = Workers(settings, nursery)
                 try:
-                    await workers._start()  # noqa: SLF001 - its life is this function's business
-                    yield workers
+                    try:
+                        await workers._start()  # noqa: SLF001 - its life is this function's business
+                        yield workers
+                    finally:
+                        await workers._stop()  # noqa: SLF001
                 except BaseException as error:
                     body_error = error
                     raise
-                finally:
-                    await workers._stop()  # noqa: SLF001
         except BaseExceptionGroup as group:
             # The nursery is not the user's: what the block raised leaves it as it was raised.
             if body_error is None or group.exceptions != (body_error,):
@@ -278,6 +300,23 @@ async def open_workers(
                 raise body_error
         finally:
             body_error = None
+
+
+async def _wait_whatever_comes(event: trio.Event) -> None:
+    """Wait, and only then let a cancellation or a `KeyboardInterrupt` have its way.
+
+    Raises:
+        KeyboardInterrupt: one came meanwhile: Trio interrupts the main task even in a shield.
+    """
+    interrupt: KeyboardInterrupt | None = None
+    while not event.is_set():
+        try:
+            with trio.CancelScope(shield=True):
+                await event.wait()
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _name_of(fn: Callable[..., object]) -> str:

@@ -1,0 +1,66 @@
+"""How a worker that computes leaves room for the front end.
+
+Under the GIL a computing thread holds the front end up for a whole switch interval (5 ms, unless
+changed) each time that one comes back from a system call. Lowering the interval helps that, but costs
+throughput wherever several threads want the GIL, the front end's own included. So it is lowered only
+while a producer computes: while the CPU time of its slice shows that it does not wait for something.
+
+Invariants: `_wish` is guarded by `_lock`; `_until` has no single writer, any of the latest will do.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from time import thread_time
+from typing import Final
+
+from ._clock import clock
+from ._switch_interval import switch_interval
+
+INTERVAL: Final = 20e-6
+"""Seconds: the switch interval while a producer computes."""
+PATIENCE: Final = 0.001
+"""Seconds into a slice after which to see whether it computes."""
+LINGER: Final = 0.1
+"""Seconds for which the interval stays low after a producer was last seen computing."""
+
+
+class Courtesy:
+    """One pool's. Thread: worker, unless a method says otherwise."""
+
+    def __init__(self, *, wanted: bool) -> None:
+        self._wanted = wanted
+        self._lock = threading.Lock()
+        self._wish: ExitStack | None = None
+        self._until = 0.0
+
+    def is_computing(self, started: float, cpu_started: float, now: float) -> bool:
+        """Has a slice, which began at `started` (of `clock`), used most of its time on the CPU?
+
+        If so, the switch interval is low from now on, for a while.
+        """
+        if not self._wanted or thread_time() - cpu_started < (now - started) / 2:
+            return False
+        self._until = now + LINGER
+        if self._wish is None:
+            self._lower()
+        return True
+
+    def relax(self) -> None:
+        """Between two slices: nobody may have been computing for a while."""
+        if self._wish is not None and clock() > self._until:
+            self.end()
+
+    def end(self) -> None:
+        """Nobody computes any more. Thread: any."""
+        with self._lock:
+            wish, self._wish = self._wish, None
+        if wish is not None:
+            wish.close()
+
+    def _lower(self) -> None:
+        with self._lock:
+            if self._wish is None:
+                self._wish = ExitStack()
+                self._wish.enter_context(switch_interval(INTERVAL))
