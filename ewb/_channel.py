@@ -156,7 +156,8 @@ def open_channel(
         high_water: bytes that are buffered at most, plus one chunk.
         max_chunks: chunks that are buffered at most.
         size: how much of `high_water` a chunk takes; not given: its bytes.
-        moderation: seconds between two wake-ups of a reader that keeps up; 0: wake it for each chunk.
+        moderation: seconds for which chunks may wait for a reader that was here a moment ago, so that
+            one wake-up serves many; 0: wake it for each chunk, at many times the cost.
 
     Raises:
         TypeError, ValueError: a setting is out of its range.

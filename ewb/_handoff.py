@@ -52,6 +52,9 @@ BURST: Final = 32
 """Chunks between two looks at the clock, while they come faster than one in `QUICK`."""
 QUICK: Final = 1e-6
 """Seconds a chunk, below which reading the clock after each would cost more than it tells."""
+LEISURELY: Final = 10e-6
+"""Seconds a chunk, above which a moderated reader is woken early, if that is worthwhile. It costs the
+producer some 0.1 ms, which one in a hurry would rather spend once in an interval."""
 GIVE_WAY: Final = 0.001
 """Seconds for which a computing worker that has rung waits, at most, for the reader to be back."""
 
@@ -164,14 +167,15 @@ class Handoff(Generic[T]):
                 else:
                     room -= burst
                 before, now = now, clock()
+                spent = now - before
                 if now >= until:
                     return
                 if now >= look_at_it:
                     computing = courtesy.is_computing(started, cpu_started, now)
                     look_at_it = now + PATIENCE
-                burst = BURST if now - before < burst * QUICK else 1
-                if burst == 1 and now >= self.ring_from and len(self.chunks) >= WORTHWHILE:
+                if spent >= LEISURELY and now >= self.ring_from and len(self.chunks) >= WORTHWHILE:
                     break
+                burst = BURST if spent < burst * QUICK else 1
 
     def _look_up(self, now: float, *, give_way: bool) -> int:
         """Ring if that is due; returns how many chunks may follow, 0 to stop. Thread: worker."""

@@ -29,7 +29,7 @@ TIME_SLICE: Final = 0.01
 """Seconds that a producer may run before another one has its turn, by default."""
 
 MODERATION: Final = 0.001
-"""Seconds between two wake-ups of a front end that keeps up, by default."""
+"""Seconds for which chunks may wait for a front end that keeps up, by default."""
 
 
 def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]:

@@ -262,7 +262,8 @@ async def open_workers(
         threads: how many. As many as there is blocking work to do at a time; slow readers need none.
         memory: bytes that all channels together may buffer; None: no bound but their own. A channel
             that is empty is always granted one chunk.
-        moderation: seconds between two wake-ups of a reader that keeps up; 0: wake it for each chunk.
+        moderation: seconds for which chunks may wait for a reader that was here a moment ago, so that
+            one wake-up serves many; 0: wake it for each chunk, at many times the cost.
         time_slice: seconds that a producer may run before another one has its turn.
         switch_interval: the interpreter's switch interval for as long as these workers live, in
             seconds; None: leave it. It is process-wide: of several wishes the smallest counts, and
