@@ -246,6 +246,8 @@ class Handoff(Generic[T]):
     def offer(self, chunk: T, size: int) -> bool:
         """Add a chunk if there is room; else the producer counts as suspended. Thread: any."""
         with self.lock:
+            if self.closed:
+                return True  # just now: the chunk goes where the unread ones went
             if self._grant() == 0:
                 self.ledger.return_credit()
                 if not self.suspended:

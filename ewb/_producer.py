@@ -85,6 +85,7 @@ class Producer:
         Thread: any, if nothing is to be closed; else worker.
         """
         if close:
+            self.portal.install()
             self._context.run(self._close, End(error=error))
         else:
             self._finish(End(error=error))

@@ -206,28 +206,42 @@ class Workers:
 
     async def _start(self) -> None:
         for worker in self._threads.workers:
-            try:
-                # Shielded: Trio would not tell of a thread that starts just as this is cancelled.
-                with trio.CancelScope(shield=True):
-                    await self._nursery.start(self._run, worker, name=f"ewb worker {worker.number}")
-            except RuntimeError as error:
+            # Not nursery.start: if that is cancelled, or interrupted, just as the thread begins, the
+            # nursery never learns of the task that waits for it.
+            begun = trio.Event()
+            failure: list[RuntimeError] = []
+            self._nursery.start_soon(
+                self._run, worker, begun, failure, name=f"ewb worker {worker.number}"
+            )
+            await _wait_whatever_comes(begun)
+            if failure:
                 msg = (
                     f"only {worker.number} of {self._settings.threads} worker threads could be "
-                    f"started: give open_workers fewer ({error})"
+                    f"started: give open_workers fewer ({failure[0]})"
                 )
-                raise RuntimeError(msg) from error
+                raise RuntimeError(msg) from failure[0]
 
-    async def _run(self, worker: Worker, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self, worker: Worker, begun: trio.Event, failure: list[RuntimeError]) -> None:
+        """A worker's task: as structured as any, so the nursery waits for the thread."""
+
         def main() -> None:
-            self._doorbell.post(task_status.started)
+            self._doorbell.post(begun.set)
             with portals():
                 self._threads.run(worker)
 
-        # The thread is as structured as any task: the nursery waits for it. It needs no token of the
-        # default limiter, which limits threads that come and go.
-        await trio.to_thread.run_sync(
-            main, thread_name=f"ewb-{worker.number}", limiter=trio.CapacityLimiter(1)
-        )
+        try:
+            # Shielded until the thread runs, and a limiter of its own: the default one limits threads
+            # that come and go.
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(
+                    main, thread_name=f"ewb-{worker.number}", limiter=trio.CapacityLimiter(1)
+                )
+        except RuntimeError as error:
+            if begun.is_set():
+                raise
+            failure.append(error)
+        finally:
+            begun.set()
 
     async def _stop(self) -> None:
         self._closed = True
@@ -293,8 +307,12 @@ async def open_workers(
                     body_error = error
                     raise
         except BaseExceptionGroup as group:
-            # The nursery is not the user's: what the block raised leaves it as it was raised.
-            if body_error is None or group.exceptions != (body_error,):
+            # The nursery is not the user's: what the block raised leaves it as it was raised, and so
+            # does a Ctrl-C that came while it waited for the threads.
+            only = group.exceptions[0] if len(group.exceptions) == 1 else None
+            if isinstance(only, KeyboardInterrupt):
+                body_error = only
+            elif only is None or only is not body_error:
                 raise
         try:
             if body_error is not None:
