@@ -292,7 +292,9 @@ async def open_workers(
         BaseException: whatever the block raises, or a worker thread that broke.
     """
     settings = WorkerSettings(threads, memory, moderation, time_slice, switch_interval, courtesy)
-    body_error: BaseException | None = None
+    # The nursery is not the user's, so what the block raises must not come out of it in a group: it is
+    # kept, and raised behind it. Unless a worker has failed: then Trio knows what belongs together.
+    kept: BaseException | None = None
     with held_switch_interval(settings.switch_interval):
         try:
             async with trio.open_nursery() as nursery:
@@ -304,21 +306,20 @@ async def open_workers(
                     finally:
                         await workers._stop()  # noqa: SLF001
                 except BaseException as error:
-                    body_error = error
-                    raise
+                    if nursery.cancel_scope.cancel_called:
+                        raise
+                    kept = error
         except BaseExceptionGroup as group:
-            # The nursery is not the user's: what the block raised leaves it as it was raised, and so
-            # does a Ctrl-C that came while it waited for the threads.
-            only = group.exceptions[0] if len(group.exceptions) == 1 else None
-            if isinstance(only, KeyboardInterrupt):
-                body_error = only
-            elif only is None or only is not body_error:
+            if kept is not None:
+                raise BaseExceptionGroup(group.message, [kept, *group.exceptions]) from None
+            if len(group.exceptions) > 1 or not isinstance(group.exceptions[0], KeyboardInterrupt):
                 raise
+            kept = group.exceptions[0]  # a Ctrl-C, while the nursery waited for the threads
         try:
-            if body_error is not None:
-                raise body_error
+            if kept is not None:
+                raise kept
         finally:
-            body_error = None
+            kept = None  # break the cycle through this frame
 
 
 async def _wait_whatever_comes(event: trio.Event) -> None:
