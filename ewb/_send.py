@@ -1,7 +1,7 @@
 """Writing a batch to a stream: small chunks joined, large ones as they are, in few system calls.
 
 Invariants: the bytes go out in order and whole, or an error is raised; one stream holds no more than
-the batch, and `MOST_JOINED` bytes of copies of it; only one `send_batch` is at a stream at a time.
+the batch, and copies of some `MOST_JOINED` bytes of it; one `send_batch` at a time is at a stream.
 """
 
 from __future__ import annotations
@@ -14,30 +14,34 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
     from typing import TypeAlias
 
     Chunk: TypeAlias = bytes | bytearray | memoryview
 
 SMALL: Final = 8 * 1024
-"""Bytes up to which copying a chunk costs less than a place of its own in `sendmsg`."""
+"""Bytes up to which copying a chunk costs less than a place of its own in `writev`."""
+JOINED: Final = 64 * 1024
+"""Bytes that are joined to one piece: allocators give larger ones back, which costs page faults."""
 MOST_JOINED: Final = 256 * 1024
-"""Bytes that are copied into one piece at most."""
-MOST_SMALL: Final = 4096
-"""Chunks that are looked at together."""
+"""Bytes of copies that are held at a time, at most, but for one piece."""
+MOST_AT_ONCE: Final = 1024 * 1024
+"""Bytes after which other tasks have their turn."""
+MOST_LOOKED_AT: Final = 1024
+"""Chunks that are joined at once: for more, `bytes.join` needs a large piece of memory itself."""
 
 
 def _iov_max() -> int:
     try:
         most = os.sysconf("SC_IOV_MAX")
-    except (AttributeError, ValueError, OSError):  # Windows has neither this nor sendmsg
+    except (AttributeError, ValueError, OSError):  # Windows has neither this nor writev
         return 16  # the least that POSIX allows
     return most if most > 0 else 1024  # no limit, says the system: one that is as good as none
 
 
 IOV_MAX: Final = _iov_max()
-"""Buffers that one `sendmsg` takes at most."""
+"""Buffers that one `writev` takes at most."""
 
 _CLOSED: Final = frozenset({errno.EBADF, errno.ENOTSOCK})
 _busy: set[int] = set()  # id() of streams that a send_batch is at; each is alive meanwhile
@@ -57,33 +61,18 @@ async def send_batch(stream: trio.abc.SendStream, batch: Sequence[Chunk]) -> Non
         trio.BusyResourceError: another task is sending to this stream.
         trio.BrokenResourceError: the peer is gone.
         trio.ClosedResourceError: the stream was closed, perhaps while this was sending.
-        TypeError: a chunk is not bytes-like; nothing was sent.
+        TypeError: a chunk is not bytes-like; what came long before it may have been sent.
     """
     with _alone(stream):
-        if not batch:
+        if not any(batch):
             await stream.send_all(b"")
-        first, most = 0, MOST_SMALL
-        while first < len(batch):
-            run = batch[first : first + most]
-            size = sum(map(len, run))
-            if size > SMALL * len(run):
-                await _send_large(stream, run)
-            elif size <= MOST_JOINED:
-                await stream.send_all(_join(run))
-            else:  # take about as many as may be joined
-                most = max(1, MOST_JOINED * len(run) // size)
-                continue
-            first += len(run)
-
-
-async def _send_large(stream: trio.abc.SendStream, run: Sequence[Chunk]) -> None:
-    pieces = _pieces(run)
-    if isinstance(stream, trio.SocketStream) and hasattr(stream.socket, "sendmsg"):
-        with _stream_errors(stream), _conflicts_of(stream):
-            await _send_vectors(stream.socket, pieces)
-    else:
-        for piece in pieces:
-            await stream.send_all(piece)
+        elif isinstance(stream, trio.SocketStream) and hasattr(os, "writev"):
+            with _stream_errors(stream), _conflicts_of(stream):
+                await _send_vectors(stream.socket, batch)
+        else:
+            for pieces in _in_pieces(batch):
+                for piece in pieces:
+                    await stream.send_all(piece)
 
 
 @contextmanager
@@ -137,33 +126,72 @@ def _flat(chunk: Chunk) -> Chunk:
     return view.cast("B") if view.c_contiguous else view.tobytes()
 
 
-def _pieces(batch: Sequence[Chunk]) -> list[Chunk]:
-    """The batch as fewer pieces: runs of small chunks joined, large chunks as they are."""
+def _in_pieces(batch: Sequence[Chunk]) -> Iterator[list[Chunk]]:
+    """The batch as lists of fewer pieces, each list to be sent before the next one is made.
+
+    Runs of small chunks are joined, large chunks are passed on as they are.
+    """
     pieces: list[Chunk] = []
-    run: list[Chunk] = []
-    size_of_run = 0
-    for chunk in map(_flat, batch):
-        size = len(chunk)
-        if run and (size > SMALL or size_of_run + size > MOST_JOINED):
+    copied, first, most = 0, 0, MOST_LOOKED_AT
+    while first < len(batch):
+        run = batch[first : first + most]
+        size = sum(map(len, run))
+        if size > SMALL * len(run):
+            pieces += _large_pieces(run)
+        elif size <= JOINED or len(run) == 1:
             pieces.append(_join(run))
-            run, size_of_run = [], 0
-        if size > SMALL:
-            pieces.append(chunk)
-        elif size:
-            run.append(chunk)
-            size_of_run += size
-    if run:
-        pieces.append(_join(run))
-    return pieces
+            copied += size
+        else:  # of such chunks, as many as make one piece
+            most = max(1, JOINED * len(run) // size)
+            continue
+        first += len(run)
+        if copied >= MOST_JOINED or len(pieces) >= IOV_MAX:
+            yield pieces
+            pieces, copied = [], 0
+    if pieces:
+        yield pieces
 
 
-async def _send_vectors(socket: trio.socket.SocketType, pieces: list[Chunk]) -> None:
-    """Send all pieces, as many at a time as the kernel takes."""
-    first = 0
-    while first < len(pieces):
-        sent = await socket.sendmsg(pieces[first : first + IOV_MAX])
-        while first < len(pieces) and sent >= len(pieces[first]):
-            sent -= len(pieces[first])
-            first += 1
-        if sent:
-            pieces[first] = memoryview(pieces[first])[sent:]
+def _large_pieces(run: Sequence[Chunk]) -> list[Chunk]:
+    """Chunks that are large on average: those that are small all the same are joined."""
+    pieces: list[Chunk] = []
+    small: list[Chunk] = []
+    for chunk in map(_flat, run):
+        if len(chunk) <= SMALL:
+            small.append(chunk)
+            continue
+        if small:
+            pieces.append(_join(small))
+            small = []
+        pieces.append(chunk)
+    if small:
+        pieces.append(_join(small))
+    return [piece for piece in pieces if piece]
+
+
+async def _send_vectors(socket: trio.socket.SocketType, batch: Sequence[Chunk]) -> None:
+    """Send all pieces, as many at a time as the kernel takes, and let others run now and then.
+
+    Trio's own `sendmsg` would be a checkpoint for each call, which costs as much as the call.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    since_checkpoint = 0
+    for pieces in _in_pieces(batch):
+        first = 0
+        while first < len(pieces):
+            try:
+                sent = os.writev(socket.fileno(), pieces[first : first + IOV_MAX])
+            except BlockingIOError:
+                await socket.wait_writable()
+                since_checkpoint = 0
+                continue
+            since_checkpoint += sent
+            while first < len(pieces) and sent >= len(pieces[first]):
+                sent -= len(pieces[first])
+                first += 1
+            if sent:
+                pieces[first] = memoryview(pieces[first])[sent:]
+            if since_checkpoint >= MOST_AT_ONCE:
+                await trio.lowlevel.checkpoint()
+                since_checkpoint = 0
+    await trio.lowlevel.checkpoint()
