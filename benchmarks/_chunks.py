@@ -57,7 +57,7 @@ def measure(run: Run) -> list[Figure]:
         ROUND_TRIP: partial(by_round_trip, 6_000 // share),
         CULSANS: partial(by_culsans, 80_000 // share),
         JANUS: partial(by_janus, 100_000 // share),
-        AIOLOGIC: partial(by_aiologic, 80_000 // share),
+        AIOLOGIC: partial(by_aiologic, 20_000 // share),
         ISLICE: partial(by_islice, 300_000 // share),
         SMALL_BOUND: partial(by_ewb, 1_000_000 // share, 256),
         BARE: partial(bare, 4_000_000 // share),

@@ -41,7 +41,7 @@ CHUNK = bytes(64)
 EWB = "ewb"
 ROUND_TRIP = "round trip"
 NO_COURTESY = "ewb, courtesy=False"
-UNCONNECTED = "the computing alone, nothing handed over (the limit)"
+UNCONNECTED = "computing only (the limit)"
 NOBODY = "no producers at all"
 
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 import psutil
@@ -38,16 +39,33 @@ class Answer:
 # -- what it ran on -----------------------------------------------------------------------------------
 
 
+class OtherPrograms:
+    """How much of the processors they take from now on: what makes figures worse than they are."""
+
+    def __init__(self) -> None:
+        self._started = perf_counter()
+        self._before = self._used()
+
+    def percent(self) -> float:
+        """Percent of all processors, since the beginning."""
+        available = (perf_counter() - self._started) * (os.cpu_count() or 1)
+        return max(0.0, 100 * (self._used() - self._before) / available)
+
+    @staticmethod
+    def _used() -> float:
+        """Seconds that were used by others than this process and those that it started."""
+        times, ours = psutil.cpu_times(), os.times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
+        return float(busy - sum(ours[:4]))
+
+
 def machine() -> dict[str, str]:
-    """This machine, and how busy it is with other things. Takes half a second to look."""
-    busy = psutil.cpu_percent(interval=0.5)
-    load = ", ".join(f"{load:.2f}" for load in os.getloadavg())
+    """This machine."""
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{psutil.virtual_memory().total / 2**30:.1f} GiB",
         "system": platform.platform(),
         "python": f"{platform.python_implementation()} {sys.version.split()[0]}",
-        "busy with other things": f"{busy:.0f} % of all cores; load {load}",
     }
 
 

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from . import _chunks, _courtesy, _latency, _memory, _slow_clients, _to_socket
 from ._harness import Run
-from ._report import JSON, Answer, machine, save, show, versions
+from ._report import JSON, Answer, OtherPrograms, machine, save, show, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -117,7 +117,7 @@ class Teller:
     @contextmanager
     def telling(self, title: str) -> Generator[Tell]:
         """Gives what to call before each measurement of this question."""
-        self._console.print(title)
+        self._console.print(title, highlight=False)
         if not self._console.is_terminal:  # a line each: whoever reads a log wants to see it go on
             yield lambda what, share: self._console.print(f"  {share:4.0%}  {what}", highlight=False)
             return
@@ -149,7 +149,7 @@ def main() -> None:
     """Answer the questions, one after the other."""
     options = parse(sys.argv[1:])
     console = Console(width=None if sys.stdout.isatty() else 140)
-    started = perf_counter()
+    started, others = perf_counter(), OtherPrograms()
     about: dict[str, JSON] = {
         "quick": options.quick,
         "machine": {**machine()},
@@ -164,7 +164,10 @@ def main() -> None:
     except KeyboardInterrupt:
         console.print("Interrupted: this is what there is so far.")
     show(console, answers)
-    console.print(f"Took {perf_counter() - started:.0f} s.", highlight=False)
+    seconds, percent = perf_counter() - started, others.percent()
+    about |= {"seconds": seconds, "percent of processors used by other programs": percent}
+    took = f"Took {seconds:.0f} s. Other programs used {percent:.0f} % of the processors meanwhile."
+    console.print(took, highlight=False)
     if options.json:
         save(options.json, answers, about)
 

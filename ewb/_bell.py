@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WORTHWHILE: Final = 5
+WORTHWHILE: Final = 4
 """A moderated doorbell is rung early for no fewer chunks than this …"""
 EARLY: Final = 0.25
 """… and no earlier than this share of the moderation interval after the reader parked."""

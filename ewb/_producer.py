@@ -55,6 +55,7 @@ class Producer:
         self.same_thread = same_thread
         self.begun = False  # one writer: the worker that runs it
         self.ended = False  # one writer, as above
+        self.lost = False  # its thread has died, or is dying; guarded by the lock of `Threads`
         self.handoff = handoff
         self.portal = portal
         self.closing_error: BaseException | None = None
@@ -130,8 +131,9 @@ class Producer:
     def _failed(self, error: BaseException) -> End:
         if self.handoff.stopping and isinstance(error, trio.Cancelled):
             return self._gone()  # it was told to end, in a trio.from_thread call
-        if self.handoff.closed:
-            self._blame(error)
+        if self.handoff.stopping and self._concerns_the_block(error):
+            self.closing_error = error
+            return self._gone()
         if isinstance(error, _MISREAD):
             cause = error
             error = RuntimeError(f"producer {self.name} raised {type(cause).__name__}")
@@ -141,15 +143,13 @@ class Producer:
     def _gone(self) -> End:
         return End(error=trio.BrokenResourceError(f"the workers of producer {self.name} are gone"))
 
-    def _blame(self, error: BaseException) -> None:
-        """The reader is gone: does this error concern the block that is being left?
+    def _concerns_the_block(self, error: BaseException) -> bool:
+        """The producer was told to end, and raised this on its own: is the block that is left to know?
 
-        An error of read-ahead does not: it goes with the unread chunks. What a `finally` raises does,
-        once `Cancelled` was raised in a `trio.from_thread` call; and what must never be lost.
+        An error of read-ahead goes with the unread chunks. Not so what a `finally` raises, once
+        `Cancelled` was raised in a `trio.from_thread` call; nor what must never be lost.
         """
-        cleaning_up = not isinstance(error, trio.Cancelled) and _began_with_cancelled(error)
-        if cleaning_up or not isinstance(error, (Exception, trio.Cancelled)):
-            self.closing_error = error
+        return not isinstance(error, Exception) or _began_with_cancelled(error)
 
     def _close(self, end: End) -> None:
         iterator, self._iterator = self._iterator, None
@@ -174,11 +174,15 @@ class Producer:
 
 
 def _began_with_cancelled(error: BaseException) -> bool:
+    """Was a `Cancelled` being handled when this was raised, or when what it came from was?"""
     seen: set[int] = set()
-    context: BaseException | None = error
-    while context is not None and id(context) not in seen:
-        if isinstance(context, trio.Cancelled):
+    open_ones: list[BaseException | None] = [error]
+    while open_ones:
+        one = open_ones.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, trio.Cancelled):
             return True
-        seen.add(id(context))
-        context = context.__cause__ or context.__context__
+        seen.add(id(one))
+        open_ones += (one.__cause__, one.__context__)
     return False

@@ -63,7 +63,7 @@ class Threads:
     def schedule(self, producer: Producer) -> None:
         """Give it a slice soon: it is fresh, or was suspended. Thread: any."""
         with self._lock:
-            if producer.ended:
+            if producer.ended or producer.lost:
                 return
             owner = self._owner.get(producer)
             if owner is None:
@@ -123,6 +123,7 @@ class Threads:
                 self._idle.discard(worker)
                 lost = self._lost()
                 if worker.running is not None and worker.running not in lost:
+                    worker.running.lost = True
                     lost.append(worker.running)
             _abandon(lost, close=True)
 
@@ -181,6 +182,8 @@ class Threads:
         if all(worker.dead for worker in self.workers):
             lost += self._shared
             self._shared.clear()
+        for producer in lost:
+            producer.lost = True  # before anybody can resume it
         return lost
 
 

@@ -1072,6 +1072,49 @@ def test_a_chunk_is_added_between_arming_and_looking(front: FrontEnd) -> None:
     assert handoff.drain() == [b"x"]
 
 
+class GatedCopy(list[Any]):
+    """A buffer in which the front end stops when it has copied the chunks, before it takes them out."""
+
+    gate: Gate
+
+    def __getitem__(self, index: Any) -> Any:
+        """As any list, and stop."""
+        copied = super().__getitem__(index)
+        self.gate.stop()
+        return copied
+
+
+@pytest.mark.parametrize("take", [Handoff.drain, Handoff.drain_one])
+def test_a_chunk_is_added_in_the_midst_of_a_drain(
+    front: FrontEnd, take: Callable[[Handoff[Any]], list[Any]]
+) -> None:
+    """A chunk that comes while others are taken stays, and so does its size."""
+    budget = Budget(1000)
+    handoff = channel(front, budget=budget)
+    handoff.chunks = chunks = GatedCopy()
+    chunks.gate, makes = Gate(), Gate()
+
+    def two() -> Iterator[bytes]:
+        yield b"1"
+        makes.stop()
+        yield b"333"
+
+    producer = Thread(lambda: end_of(two(), handoff))
+    assert makes.reached.wait(GUARD)
+    reader = Thread(lambda: take(handoff))
+    assert chunks.gate.reached.wait(GUARD)
+    makes.opened.set()
+    producer.done()
+    chunks.gate.opened.set()
+    assert reader.done() == [b"1"]
+    statistics = handoff.statistics()
+    assert (statistics.buffered_chunks, statistics.buffered_bytes, statistics.bytes) == (1, 3, 1)
+    assert handoff.drain() == [b"333"]
+    assert handoff.statistics().buffered_bytes == 0
+    handoff.finish(End())
+    assert budget.used == 0
+
+
 def test_the_wait_is_cancelled_before_the_doorbell_is_out(front: FrontEnd) -> None:
     """Disarmed, cancelled, waiting again, then rung: one doorbell, and it wakes the second wait."""
     handoff = channel(front)

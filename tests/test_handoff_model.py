@@ -30,7 +30,7 @@ MODERATION = 0.001
 LARGEST = 12
 
 FRONT_END = ["drain", "drain one", "park", "park at once", "give up", "hear", "overdue", "read"]
-acts = st.lists(st.sampled_from([*FRONT_END * 3, "close", "cut short"]), max_size=3)
+acts = st.lists(st.sampled_from(FRONT_END), max_size=3)
 
 
 class Chunk(NamedTuple):
@@ -53,6 +53,23 @@ class Step(NamedTuple):
 steps = st.builds(
     Step, st.integers(0, LARGEST), st.sampled_from([0.0, 1e-7, 3e-4, 2e-3]), acts, acts, acts
 )
+
+
+class Blow(NamedTuple):
+    """What ends a channel in the midst of a slice, so seldom that the rest is tried too."""
+
+    at: int
+    where: str
+    what: str
+
+
+blows = st.none() | st.builds(
+    Blow,
+    st.integers(0, 11),
+    st.sampled_from(["while_made", "while_measured", "when_added"]),
+    st.sampled_from(["close", "cut short"]),
+)
+sometimes = st.sampled_from([False] * 7 + [True])
 
 
 class FakeClock:
@@ -345,6 +362,7 @@ class Channel:
         if self.suspended:
             assert self.pending
             assert not self.stopping
+        assert self.handoff.suspended is self.suspended
         statistics = self.handoff.statistics()
         assert self.over or statistics.doorbells == self.rings
         assert statistics.chunks == self.received
@@ -380,6 +398,8 @@ class HandoffModel(RuleBasedStateMachine):
 
     def end_all(self) -> None:
         """As it is said in teardown."""
+        self.workers[1].cut_short()
+        assert not self.workers[1].suspended
         for channel in self.channels:
             channel.perform(["hear", "overdue", "give up", "drain"])
             assert not channel.pending
@@ -409,13 +429,26 @@ class HandoffModel(RuleBasedStateMachine):
     @rule(
         n=st.integers(0, 1),
         script=st.lists(steps, max_size=12),
-        last=st.sampled_from(["slice", "slice", "slice", "end", "error"]),
         when_rung=acts,
+        last=st.sampled_from(["slice"] * 6 + ["end", "error"]),
+        blow=blows,
+        fatal=sometimes,
     )
-    def run_a_slice(self, n: int, script: list[Step], last: str, when_rung: list[str]) -> None:
+    def run_a_slice(
+        self,
+        n: int,
+        script: list[Step],
+        when_rung: list[str],
+        last: str = "slice",
+        blow: Blow | None = None,
+        *,
+        fatal: bool = False,
+    ) -> None:
         """A worker runs a producer that is not suspended and has not ended."""
         channel = self.workers[n]
         channel.when_rung = when_rung
+        if fatal and blow and blow.at < len(script):
+            getattr(script[blow.at], blow.where).append(blow.what)
         if not channel.suspended and not channel.ended:
             channel.run(script, last)
         channel.when_rung = []
@@ -424,14 +457,14 @@ class HandoffModel(RuleBasedStateMachine):
     def run_a_slice_in_peace(self, n: int, script: list[Step]) -> None:
         """The same, and the front end is elsewhere all the time."""
         calm = [step._replace(while_made=[], while_measured=[], when_added=[]) for step in script]
-        self.run_a_slice(n, calm, "slice", [])
+        self.run_a_slice(n, calm, [])
 
     @precondition(lambda self: not self.user.ended and not self.user.closed)
-    @rule(size=st.integers(0, LARGEST), when_rung=acts)
-    def offer(self, size: int, when_rung: list[str]) -> None:
+    @rule(size=st.integers(0, LARGEST), when_rung=acts, fatal=sometimes)
+    def offer(self, size: int, when_rung: list[str], *, fatal: bool) -> None:
         """A user's thread sends a chunk: it is taken exactly if there is room."""
         channel = self.user
-        channel.when_rung = [act for act in when_rung if act != "cut short"]  # that is for workers
+        channel.when_rung = [*when_rung, "close"] if fatal else when_rung
         room = len(channel.pending) < channel.bounds.max_chunks
         room = room and channel.bytes < channel.bounds.high_water
         chunk = channel.chunk(size)
@@ -442,27 +475,31 @@ class HandoffModel(RuleBasedStateMachine):
             channel.suspended = True
         channel.when_rung = []
 
-    @precondition(lambda self: not self.user.ended)
-    @rule()
-    def close_the_sender(self) -> None:
+    @rule(sizes=st.lists(st.integers(0, LARGEST), max_size=5))
+    def offer_some(self, sizes: list[int]) -> None:
+        """The same, a few at once, and the front end is elsewhere."""
+        for size in sizes:
+            if not self.user.ended and not self.user.closed:
+                self.offer(size, [], fatal=False)
+
+    @rule(really=sometimes)
+    def close_the_sender(self, *, really: bool) -> None:
         """A user's thread has no more to send."""
-        self.user.finish()
+        if really and not self.user.ended:
+            self.user.finish()
 
     @rule(n=st.integers(0, 2), what=st.lists(st.sampled_from(FRONT_END), min_size=1, max_size=4))
     def front_end(self, n: int, what: list[str]) -> None:
         """The front end does something, and the clock goes on."""
         self.channels[n].perform(what)
 
-    @rule(n=st.integers(0, 2), what=st.sampled_from(["close", "cut short"]))
-    def stop(self, n: int, what: str) -> None:
-        """The reader goes, or the workers do."""
-        if what == "close" or self.channels[n] is not self.user:
+    @rule(n=st.integers(0, 2), what=st.sampled_from(["close", "cut short", "over"]), really=sometimes)
+    def stop(self, n: int, what: str, *, really: bool) -> None:
+        """The reader goes, or the workers do; or Trio is gone, as who rings learns."""
+        if really and what == "over":
+            self.channels[n].over = True
+        elif really and (what == "close" or self.channels[n] is not self.user):
             self.channels[n].perform([what])
-
-    @rule(n=st.integers(0, 2))
-    def run_is_over(self, n: int) -> None:
-        """Trio is gone: whoever rings learns of it."""
-        self.channels[n].over = True
 
     @rule(seconds=st.sampled_from([1e-4, 5e-4, 2e-3]))
     def wait(self, seconds: float) -> None:
@@ -477,7 +514,8 @@ class HandoffModel(RuleBasedStateMachine):
         for channel in self.channels:
             channel.check()
         pending = sum(channel.bytes for channel in self.workers)
-        assert self.budget.used >= pending
+        buffered = [channel.handoff.statistics().buffered_bytes for channel in self.workers]
+        assert self.budget.used == sum(buffered) >= pending
         if self.budget.limit is not None:
             assert pending <= self.budget.limit + LARGEST * len(self.workers)
         if not any(channel.pending for channel in self.workers):

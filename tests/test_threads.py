@@ -411,6 +411,7 @@ class FakeProducer:
         self.same_thread = same_thread
         self.begun = False
         self.ended = False
+        self.lost = False
         self.abandoned: list[BaseException] = []
         self.slices = 0
 

@@ -677,7 +677,7 @@ def test_an_interrupt_waits_for_the_workers() -> None:
 
     async def hold(workers: Workers, opened: trio.Event, over: trio.Event) -> None:
         async with workers.produce(log.numbers, 1, gate), workers.produce(log.numbers):
-            await until(gate.reached.is_set)
+            await until(lambda: gate.reached.is_set() and len(log.opened) == 2)
             opened.set()
             await over.wait()
 
