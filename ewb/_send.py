@@ -43,6 +43,7 @@ def _iov_max() -> int:
 IOV_MAX: Final = _iov_max()
 """Buffers that one `writev` takes at most."""
 
+_PLAIN: Final = frozenset({bytes, bytearray})
 _CLOSED: Final = frozenset({errno.EBADF, errno.ENOTSOCK})
 _busy: set[int] = set()  # id() of streams that a send_batch is at; each is alive meanwhile
 
@@ -61,18 +62,42 @@ async def send_batch(stream: trio.abc.SendStream, batch: Sequence[Chunk]) -> Non
         trio.BusyResourceError: another task is sending to this stream.
         trio.BrokenResourceError: the peer is gone.
         trio.ClosedResourceError: the stream was closed, perhaps while this was sending.
-        TypeError: a chunk is not bytes-like; what came long before it may have been sent.
+        TypeError: a chunk is not bytes-like; nothing was sent.
     """
+    chunks = _checked(batch)
     with _alone(stream):
-        if not any(batch):
+        if not any(chunks):
             await stream.send_all(b"")
         elif isinstance(stream, trio.SocketStream) and hasattr(os, "writev"):
             with _stream_errors(stream), _conflicts_of(stream):
-                await _send_vectors(stream.socket, batch)
+                await _send_vectors(stream.socket, chunks)
         else:
-            for pieces in _in_pieces(batch):
+            for pieces in _in_pieces(chunks):
                 for piece in pieces:
                     await stream.send_all(piece)
+
+
+def _checked(batch: Sequence[Chunk]) -> Sequence[Chunk]:
+    """The batch as something to slice, of chunks whose `len` is their bytes."""
+    if set(map(type, batch)) <= _PLAIN:
+        return batch if isinstance(batch, list) else list(batch)
+    return [_flat(chunk, index) for index, chunk in enumerate(batch)]
+
+
+def _flat(chunk: Chunk, index: int) -> Chunk:
+    """A chunk as one run of bytes: a view of other items, or with gaps, is made so."""
+    if type(chunk) in _PLAIN:
+        return chunk
+    try:
+        view = memoryview(chunk)
+    except TypeError:
+        msg = (
+            f"chunk {index} of the batch is not bytes-like: {type(chunk).__name__!r}; nothing was sent"
+        )
+        raise TypeError(msg) from None
+    if not view.c_contiguous or view.nbytes == 0:
+        return view.tobytes()
+    return view.cast("B")
 
 
 @contextmanager
@@ -110,20 +135,7 @@ def _stream_errors(stream: trio.SocketStream) -> Generator[None]:
 
 
 def _join(chunks: Sequence[Chunk]) -> Chunk:
-    if len(chunks) == 1 and isinstance(chunks[0], (bytes, bytearray)):
-        return chunks[0]
-    try:
-        return b"".join(chunks)
-    except BufferError:  # a memoryview with gaps
-        return b"".join([_flat(chunk) for chunk in chunks])
-
-
-def _flat(chunk: Chunk) -> Chunk:
-    """A chunk as one run of bytes: a memoryview of other items, or with gaps, is made so."""
-    if isinstance(chunk, (bytes, bytearray)):
-        return chunk
-    view = memoryview(chunk)
-    return view.cast("B") if view.c_contiguous else view.tobytes()
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _in_pieces(batch: Sequence[Chunk]) -> Iterator[list[Chunk]]:
@@ -156,7 +168,7 @@ def _large_pieces(run: Sequence[Chunk]) -> list[Chunk]:
     """Chunks that are large on average: those that are small all the same are joined."""
     pieces: list[Chunk] = []
     small: list[Chunk] = []
-    for chunk in map(_flat, run):
+    for chunk in run:
         if len(chunk) <= SMALL:
             small.append(chunk)
             continue
@@ -169,14 +181,15 @@ def _large_pieces(run: Sequence[Chunk]) -> list[Chunk]:
     return [piece for piece in pieces if piece]
 
 
-async def _send_vectors(socket: trio.socket.SocketType, batch: Sequence[Chunk]) -> None:
-    """Send all pieces, as many at a time as the kernel takes, and let others run now and then.
+async def _send_vectors(socket: trio.socket.SocketType, chunks: Sequence[Chunk]) -> None:
+    """Send all chunks, as many at a time as the kernel takes, and let others run now and then.
 
-    Trio's own `sendmsg` would be a checkpoint for each call, which costs as much as the call.
+    `writev` is `sendmsg` without its flags. Trio's own `sendmsg` would be a checkpoint for each call,
+    which costs as much as the call.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     since_checkpoint = 0
-    for pieces in _in_pieces(batch):
+    for pieces in _in_pieces(chunks):
         first = 0
         while first < len(pieces):
             try:
