@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
@@ -68,7 +69,7 @@ async def send_batch(stream: trio.abc.SendStream, batch: Sequence[Chunk]) -> Non
     with _alone(stream):
         if not any(chunks):
             await stream.send_all(b"")
-        elif isinstance(stream, trio.SocketStream) and hasattr(os, "writev"):
+        elif isinstance(stream, trio.SocketStream) and _has_descriptor(stream.socket):
             with _stream_errors(stream), _conflicts_of(stream):
                 await _send_vectors(stream.socket, chunks)
         else:
@@ -98,6 +99,20 @@ def _flat(chunk: Chunk, index: int) -> Chunk:
     if not view.c_contiguous or view.nbytes == 0:
         return view.tobytes()
     return view.cast("B")
+
+
+def _real_socket() -> type[trio.socket.SocketType]:
+    """The type of Trio's sockets that the system knows; a test's virtual network has others."""
+    with socket.socket() as any_socket:
+        return type(trio.socket.from_stdlib_socket(any_socket))
+
+
+_REAL_SOCKET: Final = _real_socket()
+
+
+def _has_descriptor(connection: trio.socket.SocketType) -> bool:
+    """Can the system write to it, and many pieces at once? It cannot if it is closed."""
+    return hasattr(os, "writev") and type(connection) is _REAL_SOCKET and connection.fileno() >= 0
 
 
 @contextmanager
@@ -157,6 +172,7 @@ def _in_pieces(batch: Sequence[Chunk]) -> Iterator[list[Chunk]]:
             most = max(1, JOINED * len(run) // size)
             continue
         first += len(run)
+        most = min(2 * most, MOST_LOOKED_AT)
         if copied >= MOST_JOINED or len(pieces) >= IOV_MAX:
             yield pieces
             pieces, copied = [], 0
@@ -168,20 +184,22 @@ def _large_pieces(run: Sequence[Chunk]) -> list[Chunk]:
     """Chunks that are large on average: those that are small all the same are joined."""
     pieces: list[Chunk] = []
     small: list[Chunk] = []
+    size = 0
     for chunk in run:
-        if len(chunk) <= SMALL:
-            small.append(chunk)
-            continue
-        if small:
+        if small and (len(chunk) > SMALL or size + len(chunk) > JOINED):
             pieces.append(_join(small))
-            small = []
-        pieces.append(chunk)
+            small, size = [], 0
+        if len(chunk) > SMALL:
+            pieces.append(chunk)
+        else:
+            small.append(chunk)
+            size += len(chunk)
     if small:
         pieces.append(_join(small))
     return [piece for piece in pieces if piece]
 
 
-async def _send_vectors(socket: trio.socket.SocketType, chunks: Sequence[Chunk]) -> None:
+async def _send_vectors(connection: trio.socket.SocketType, chunks: Sequence[Chunk]) -> None:
     """Send all chunks, as many at a time as the kernel takes, and let others run now and then.
 
     `writev` is `sendmsg` without its flags. Trio's own `sendmsg` would be a checkpoint for each call,
@@ -193,9 +211,9 @@ async def _send_vectors(socket: trio.socket.SocketType, chunks: Sequence[Chunk])
         first = 0
         while first < len(pieces):
             try:
-                sent = os.writev(socket.fileno(), pieces[first : first + IOV_MAX])
+                sent = os.writev(connection.fileno(), pieces[first : first + IOV_MAX])
             except BlockingIOError:
-                await socket.wait_writable()
+                await connection.wait_writable()
                 since_checkpoint = 0
                 continue
             since_checkpoint += sent

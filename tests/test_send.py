@@ -52,19 +52,31 @@ class Recorder(trio.abc.SendStream):
 
 
 class Writes:
-    """Stands for `os.writev`: as it, but for `step` bytes at most."""
+    """Stands for the calls that write vectors: as these, but for `step` bytes at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, socket: trio.socket.SocketType) -> None:
         self.step = 10**9
+        self.endless = False  # the kernel takes everything
         self.buffers: list[int] = []
         self.sent: list[int] = []
+        self._socket = socket
 
-    def __call__(self, fd: int, buffers: Sequence[Any]) -> int:
-        """Write."""
+    async def sendmsg(self, buffers: Sequence[Any]) -> int:
+        """As `socket.sendmsg`."""
         self.buffers.append(len(buffers))
-        sent = os.write(fd, joined(buffers)[: self.step])
-        self.sent.append(sent)
-        return sent
+        if self.endless:
+            await trio.lowlevel.checkpoint()
+            return sum(map(len, buffers))
+        self.sent.append(await self._socket.send(joined(buffers)[: self.step]))
+        return self.sent[-1]
+
+    def writev(self, fd: int, buffers: Sequence[Any]) -> int:
+        """As `os.writev`."""
+        self.buffers.append(len(buffers))
+        if self.endless:
+            return sum(map(len, buffers))
+        self.sent.append(os.write(fd, joined(buffers)[: self.step]))
+        return self.sent[-1]
 
 
 @pytest.fixture
@@ -174,10 +186,13 @@ async def test_all_bytes_pass_a_stream_that_takes_one_at_a_time() -> None:
 
 
 @pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> Writes:
+def writes(
+    pair: tuple[trio.SocketStream, trio.SocketStream], monkeypatch: pytest.MonkeyPatch
+) -> Writes:
     """The system calls that write vectors, which can be told to take few bytes at a time."""
-    spy = Writes()
-    monkeypatch.setattr(os, "writev", spy)
+    spy = Writes(pair[0].socket)
+    monkeypatch.setattr(os, "writev", spy.writev)
+    monkeypatch.setattr(pair[0].socket, "sendmsg", spy.sendmsg)
     return spy
 
 
@@ -202,10 +217,10 @@ async def test_no_call_gets_more_buffers_than_the_system_takes(
 
 
 async def test_a_large_batch_to_a_quick_peer_lets_others_run(
-    pair: tuple[trio.SocketStream, trio.SocketStream], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[trio.SocketStream, trio.SocketStream], writes: Writes
 ) -> None:
     """Even if the kernel takes all at once, a very large batch gives others their turns."""
-    monkeypatch.setattr(os, "writev", lambda _, buffers: sum(map(len, buffers)))
+    writes.endless = True
     turns = 0
 
     async def count_turns() -> None:
@@ -214,9 +229,10 @@ async def test_a_large_batch_to_a_quick_peer_lets_others_run(
             await trio.lowlevel.checkpoint()
             turns += 1
 
+    large = [bytes(1024 * 1024)]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(count_turns)
-        await ewb.send_batch(pair[0], [bytes(1024 * 1024)] * 20)
+        await ewb.send_batch(pair[0], large * IOV_MAX * 20)
         nursery.cancel_scope.cancel()
     assert turns >= 10
 
@@ -580,11 +596,13 @@ async def test_cancelled_at_each_await_a_prefix_was_sent() -> None:
         await ewb.send_batch(stream, [b"end"])
 
 
-async def test_without_writev_a_socket_is_a_stream_like_others(
+async def test_without_vectors_a_socket_is_a_stream_like_others(
     pair: tuple[trio.SocketStream, trio.SocketStream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the system has no `writev`, as on Windows, large chunks go out one by one."""
+    """Where the system cannot write vectors, as on Windows, large chunks go out one by one."""
     monkeypatch.delattr(os, "writev")
+    monkeypatch.delattr(type(pair[0].socket), "sendmsg")
+    monkeypatch.delattr(trio.socket.SocketType, "sendmsg")
     batch = numbered(3, LARGE, 3, 50_000)
     assert await sent_through(*pair, batch) == joined(batch)
 
@@ -596,7 +614,7 @@ class VirtualSocket(trio.socket.SocketType):
         self.sent = bytearray()
 
     @property
-    def type(self) -> int:
+    def type(self) -> socket.SocketKind:
         """A stream."""
         return socket.SOCK_STREAM
 
