@@ -312,9 +312,10 @@ async def open_workers(
         except BaseExceptionGroup as group:
             if kept is not None:
                 raise BaseExceptionGroup(group.message, [kept, *group.exceptions]) from None
-            if len(group.exceptions) > 1 or not isinstance(group.exceptions[0], KeyboardInterrupt):
+            only, *others = group.exceptions
+            if others or not isinstance(only, KeyboardInterrupt):
                 raise
-            kept = group.exceptions[0]  # a Ctrl-C, while the nursery waited for the threads
+            kept = only  # a Ctrl-C, while the nursery waited for the threads
         try:
             if kept is not None:
                 raise kept
