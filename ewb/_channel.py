@@ -10,7 +10,7 @@ import trio
 from ._doorbell import current_doorbell
 from ._handoff import End, Handoff
 from ._receiver import ChunkReceiver
-from ._settings import HIGH_WATER, MAX_CHUNKS, MODERATION, Bounds
+from ._settings import HIGH_WATER, MAX_CHUNKS, MODERATION, ChannelSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ class ChunkSender(Generic[T]):
         """
         handoff = self._shared.handoff
         size = handoff.size_of(chunk)
-        if not self._offer(chunk, size):
+        if not handoff.offer(chunk, size, self._check_open, blocks=False):
             raise trio.WouldBlock
 
     def send(self, chunk: T) -> None:
@@ -93,23 +93,21 @@ class ChunkSender(Generic[T]):
         if trio.lowlevel.in_trio_run():
             msg = "send() would block this Trio run: call it in a thread, or use send_nowait()"
             raise RuntimeError(msg)
-        size = self._shared.handoff.size_of(chunk)
-        room = self._shared.room
-        while not self._offer(chunk, size):
+        handoff, room = self._shared.handoff, self._shared.room
+        size = handoff.size_of(chunk)
+        while not handoff.offer(chunk, size, self._check_open, blocks=True):
             with room:
-                while self._shared.handoff.suspended and not self._closed:
+                while handoff.suspended and not self._closed:
                     room.wait()
 
-    def _offer(self, chunk: T, size: int) -> bool:
-        handoff = self._shared.handoff
-        with handoff.lock:
-            if self._closed:
-                msg = "this sender was closed"
-                raise trio.ClosedResourceError(msg)
-            if handoff.closed:
-                msg = "nobody will read: the receiver was closed or dropped, or its Trio run is over"
-                raise trio.BrokenResourceError(msg)
-        return handoff.offer(chunk, size)
+    def _check_open(self) -> None:
+        """Holds the channel's lock, so that no chunk comes after the end."""
+        if self._closed:
+            msg = "this sender was closed"
+            raise trio.ClosedResourceError(msg)
+        if self._shared.handoff.closed:
+            msg = "nobody will read: the receiver was closed or dropped, or its Trio run is over"
+            raise trio.BrokenResourceError(msg)
 
     def clone(self) -> ChunkSender[T]:
         """Another sender to the same channel, to be closed on its own. Thread: any.
@@ -162,6 +160,7 @@ def open_channel(
     Raises:
         TypeError, ValueError: a setting is out of its range.
     """
+    settings = ChannelSettings(high_water, max_chunks, moderation)
     shared = _Shared[T]()
     doorbell = current_doorbell()
 
@@ -170,11 +169,12 @@ def open_channel(
             shared.room.notify_all()
 
     shared.handoff = Handoff(
-        Bounds(high_water, max_chunks),
+        settings,
         size=size,
-        moderation=moderation,
+        moderation=settings.moderation,
         post=doorbell.post,
         on_room=on_room,
+        resume_early=True,
     )
     shared.room = threading.Condition(shared.handoff.lock)
     doorbell.close_with_run(shared.handoff)

@@ -43,6 +43,7 @@ class Portal:
         self._task: list[Task | None] = [None]  # what Trio calls a task register. Front end only
         self._started = False  # front end only
         self._leaving = False  # one writer: the front end
+        self._over = False  # one writer: whoever ends the producer
 
     def leave(self) -> None:
         """The producer's block is being left: cancel its calls, now and from now on.
@@ -59,6 +60,13 @@ class Portal:
         if task is not None:
             reschedule(task)
 
+    def revoke(self) -> None:
+        """The producer has ended: what else this thread runs, until the next one, is not its.
+
+        Thread: any.
+        """
+        self._over = True
+
     def install(self) -> None:
         """From now on `trio.from_thread` works for this producer. Thread: worker, within `portals`."""
         data = PARENT_TASK_DATA
@@ -71,7 +79,7 @@ class Portal:
 
     def run_sync_soon(self, call: Callable[[], object]) -> None:
         """As a `TrioToken`: `call` reschedules the task with a message."""
-        if not self._doorbell.post(lambda: self._deliver(call)):
+        if self._over or not self._doorbell.post(lambda: self._deliver(call)):
             raise trio.RunFinishedError
 
     def __getitem__(self, _: int) -> Callable[[], object] | None:

@@ -85,6 +85,7 @@ class Handoff(Generic[T]):
         post: Callable[[Callable[[], None]], bool],
         on_room: Callable[[], None],
         budget: Budget | None = None,
+        resume_early: bool = False,
     ) -> None:
         """A channel that is empty and open.
 
@@ -96,6 +97,8 @@ class Handoff(Generic[T]):
                 producer, without the lock.
             on_room: resumes a suspended producer; called by the front end, without the lock.
             budget: the memory shared with other channels.
+            resume_early: resume a suspended producer as soon as there is any room, not only when
+                most of the buffer is free.
         """
         # A size of the user's is asked for once a chunk, by the producer; the front end, which must not
         # run such code, finds the answers here. Appended to before `chunks`, taken from after.
@@ -104,6 +107,7 @@ class Handoff(Generic[T]):
         self._plain: type = bytes if size is None else _Nothing  # what `len` is right for
         self._post = post
         self._on_room = on_room
+        self._resume_early = resume_early
         # Reentrant, because the collector may run a receiver's __del__ while its thread holds it.
         self.lock = threading.RLock()
         self.chunks: list[T] = []
@@ -243,14 +247,20 @@ class Handoff(Generic[T]):
         """How much of `high_water` a chunk takes. Thread: any, without the lock: it is user code."""
         return self._size(chunk)
 
-    def offer(self, chunk: T, size: int) -> bool:
-        """Add a chunk if there is room; else the producer counts as suspended. Thread: any."""
+    def offer(
+        self, chunk: T, size: int, check: Callable[[], None] | None = None, *, blocks: bool = True
+    ) -> bool:
+        """Add a chunk if there is room. Thread: any.
+
+        If not, and the producer `blocks`, it counts as suspended. `check` is called first, with the
+        lock held, and raises if nothing may be added any more.
+        """
         with self.lock:
-            if self.closed:
-                return True  # just now: the chunk goes where the unread ones went
+            if check is not None:
+                check()
             if self._grant() == 0:
                 self.ledger.return_credit()
-                if not self.suspended:
+                if blocks and not self.suspended:
                     self._suspend()
                 return False
             if self._sizes is not None:
@@ -468,10 +478,13 @@ class Handoff(Generic[T]):
     def _resume(self) -> bool:
         """After a change on the front end's side: must a suspended producer be resumed?
 
-        Not before most of the buffer is free, lest it wake for each chunk that is received.
+        A worker's not before most of the buffer is free, lest it wake for each chunk that is received;
+        a thread of the user's at once, lest others take all the room there is.
         """
         self._settle()
-        return (self.stopping or self.ledger.is_nearly_empty(self._count())) and self._unsuspend()
+        count = self._count()
+        room = self.ledger.has_room if self._resume_early else self.ledger.is_nearly_empty
+        return (self.stopping or room(count)) and self._unsuspend()
 
     def _unsuspend(self) -> bool:
         if not self.suspended:

@@ -105,6 +105,10 @@ class Ledger:
         """Is it time to wake a front end that would rather not be disturbed?"""
         return count >= self._half_chunks or self.buffered >= self.half_high_water
 
+    def has_room(self, count: int) -> bool:
+        """Is there room for a chunk?"""
+        return count < self.bounds.max_chunks and self.buffered < self.bounds.high_water
+
     def is_nearly_empty(self, count: int) -> bool:
         """Is there room enough to be worth resuming a producer?"""
         return count <= self.bounds.max_chunks // 4 and self.buffered <= self.bounds.high_water // 4

@@ -163,6 +163,7 @@ class Producer:
         self._finish(end)
 
     def _finish(self, end: End) -> None:
+        self.portal.revoke()
         self.ended = True
         self.handoff.finish(end)
         self._doorbell.post(self._set_finished)

@@ -167,23 +167,26 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         self._busy = True
         try:
             await checkpoint_if_cancelled()
-            if self._handoff.ready:
-                batch = self._take_or_raise(take)
-                await cancel_shielded_checkpoint()
-                return batch
+            waited = False
             while not self._handoff.ready:  # a doorbell may be meant for a wait that was cancelled
-                await self._park()
-            return self._take_or_raise(take)
+                waited = await self._park() or waited
+            batch = self._take_or_raise(take)
+            if not waited:
+                await cancel_shielded_checkpoint()
+            return batch
         finally:
             self._busy = False
 
-    async def _park(self) -> None:
-        """Wait until there may be something to take. Cancelled, it leaves nothing behind."""
+    async def _park(self) -> bool:
+        """Wait until there may be something to take; False if there is, so that it did not wait.
+
+        Cancelled, it leaves nothing behind.
+        """
         handoff, backstop = self._handoff, self._backstop
         task = current_task()
         parked, deadline = handoff.park(lambda: reschedule(task), moderate=backstop is not None)
         if parked is Parked.NO:
-            return
+            return False
         if parked is Parked.MODERATED and backstop is not None:
             backstop.watch(handoff, deadline)
 
@@ -196,6 +199,7 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         finally:
             if parked is Parked.MODERATED and backstop is not None:
                 backstop.forget(handoff)
+        return True
 
 
 class _Batches(Generic[T]):

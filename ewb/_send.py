@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -101,18 +102,16 @@ def _flat(chunk: Chunk, index: int) -> Chunk:
     return view.cast("B")
 
 
+@cache
 def _real_socket() -> type[trio.socket.SocketType]:
     """The type of Trio's sockets that the system knows; a test's virtual network has others."""
     with socket.socket() as any_socket:
         return type(trio.socket.from_stdlib_socket(any_socket))
 
 
-_REAL_SOCKET: Final = _real_socket()
-
-
 def _has_descriptor(connection: trio.socket.SocketType) -> bool:
     """Can the system write to it, and many pieces at once? It cannot if it is closed."""
-    return hasattr(os, "writev") and type(connection) is _REAL_SOCKET and connection.fileno() >= 0
+    return hasattr(os, "writev") and type(connection) is _real_socket() and connection.fileno() >= 0
 
 
 @contextmanager
@@ -164,7 +163,12 @@ def _in_pieces(batch: Sequence[Chunk]) -> Iterator[list[Chunk]]:
         run = batch[first : first + most]
         size = sum(map(len, run))
         if size > SMALL * len(run):
+            small = sum(len(chunk) for chunk in run if len(chunk) <= SMALL)
+            if small > MOST_JOINED // 2 and len(run) > 1:
+                most = max(1, MOST_JOINED // 2 * len(run) // small)
+                continue
             pieces += _large_pieces(run)
+            copied += small
         elif size <= JOINED or len(run) == 1:
             pieces.append(_join(run))
             copied += size
@@ -173,7 +177,7 @@ def _in_pieces(batch: Sequence[Chunk]) -> Iterator[list[Chunk]]:
             continue
         first += len(run)
         most = min(2 * most, MOST_LOOKED_AT)
-        if copied >= MOST_JOINED or len(pieces) >= IOV_MAX:
+        if copied >= MOST_JOINED // 2 or len(pieces) >= IOV_MAX:
             yield pieces
             pieces, copied = [], 0
     if pieces:

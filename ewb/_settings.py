@@ -68,6 +68,14 @@ class Bounds:
 
 
 @attrs.frozen
+class ChannelSettings(Bounds):
+    """What `open_channel` was asked for."""
+
+    moderation: float = attrs.field(default=MODERATION, validator=_seconds(0, 1))
+    """Seconds for which chunks may wait for a front end that keeps up."""
+
+
+@attrs.frozen
 class WorkerSettings:
     """What `open_workers` was asked for."""
 

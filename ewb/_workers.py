@@ -142,7 +142,9 @@ class Workers:
             self._leave(producer)
             await _wait_whatever_comes(producer.finished)
             self._producers.discard(producer)
-            error = producer.closing_error or receiver.unread_exit()
+            error = producer.closing_error
+            if error is None:
+                error = receiver.unread_exit()
             if error is not None:
                 try:
                     raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,6 +13,7 @@ import trio.testing
 from trio import _threads as trio_threads
 
 import ewb
+from ewb._threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -766,6 +768,37 @@ async def test_threads_of_trio_are_as_before() -> None:
         await sleeper.asleep.wait()
         nursery.cancel_scope.cancel()
     assert sleeper.cancelled
+
+
+@pytest.mark.timeout(GUARD)
+@pytest.mark.parametrize("called", [True, False])
+async def test_between_producers_nobody_has_access(
+    monkeypatch: pytest.MonkeyPatch, *, called: bool
+) -> None:
+    """A `__del__` that the collector runs on an idle worker is nobody's: it is told, nothing hangs."""
+    told: list[str] = []
+    done = Threads._done
+
+    def done_and_collected(threads: Threads, worker: Any, producer: Any, *, again: bool) -> None:
+        done(threads, worker, producer, again=again)
+        if producer.ended:
+            with contextlib.suppress(RuntimeError):
+                trio.from_thread.check_cancelled()
+            with pytest.raises(RuntimeError):  # RunFinishedError is one
+                trio.from_thread.run_sync(len, b"")
+            told.append("no")
+
+    def rows() -> Generator[bytes]:
+        if called:
+            trio.from_thread.run_sync(len, b"")
+        yield b"chunk"
+
+    monkeypatch.setattr(Threads, "_done", done_and_collected)
+    async with ewb.open_workers(1) as workers:
+        async with workers.produce(rows) as chunks:
+            assert [chunk async for chunk in chunks] == [b"chunk"]
+        await until(lambda: workers.statistics().idle == 1)
+    assert told == ["no"]
 
 
 # -- what is relied on, of what is private to Trio ---------------------------------------------------

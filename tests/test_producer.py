@@ -689,6 +689,26 @@ async def test_an_error_while_closing_is_raised_from_the_block() -> None:
         ]
 
 
+async def test_an_error_that_is_false_is_an_error() -> None:
+    """Some exceptions have a length, and so may be false."""
+
+    class Errors(Exception):  # noqa: N818 - it is a list of them
+        def __len__(self) -> int:
+            return 0
+
+    def failing() -> Generator[bytes]:
+        try:
+            while True:
+                yield b"chunk"
+        finally:
+            raise Errors
+
+    async with ewb.open_workers(1) as workers:
+        with pytest.raises(Errors):
+            async with workers.produce(failing) as chunks:
+                await chunks.receive()
+
+
 async def test_an_error_while_closing_has_the_bodys_as_its_context() -> None:
     """Both errors are told, as those of a `finally` are."""
     mine = KeyError("mine")
@@ -1099,6 +1119,45 @@ async def test_aclose_that_is_cancelled_closes_all_the_same() -> None:
             assert log == []
             gate.open()
         assert log == ["closed"]
+
+
+@pytest.mark.parametrize("clock", ["frozen", "autojump"])
+async def test_a_clock_of_a_test_changes_nothing(
+    clock: str, mock_clock: trio.testing.MockClock
+) -> None:
+    """Producers do not care about Trio's time, whether it stands still or jumps."""
+    if clock == "autojump":
+        mock_clock.autojump_threshold = 0
+    log = Log()
+    async with ewb.open_workers(1) as workers:
+        async with workers.produce(log.numbers, 100, max_chunks=2) as chunks:
+            received = [chunk async for chunk in chunks]
+            assert received == [b"%d" % number for number in range(100)]
+        async with workers.produce(log.numbers) as chunks:
+            assert (await chunks.receive_batch())[0] == b"0"
+    log.assert_closed()
+
+
+async def test_a_block_leaves_no_garbage() -> None:
+    """What a block made goes with it, without the help of the garbage collector."""
+    log = Log()
+    async with ewb.open_workers(1) as workers:
+        for fn in (log.numbers, Cursor):
+            async with workers.produce(fn, max_chunks=2) as chunks:
+                await chunks.receive()
+            del chunks
+        await nothing_runs(workers)
+        gc.collect()
+        gc.disable()
+        try:
+            async with workers.produce(log.numbers, max_chunks=2) as numbers:
+                await numbers.receive()
+                gone = weakref.ref(numbers)
+            del numbers
+            await trio.lowlevel.checkpoint()
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 # -- thread and context -----------------------------------------------------------------------------

@@ -6,6 +6,9 @@ import ctypes
 import mmap
 import os
 import socket
+import subprocess
+import sys
+import tracemalloc
 from array import array
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +64,22 @@ class Writes:
         self.sent: list[int] = []
         self._socket = socket
 
+    def _part(self, buffers: Sequence[Any]) -> bytes:
+        """The beginning: no more than `step` bytes, and no more than a kernel would take."""
+        part = bytearray()
+        for buffer in buffers:
+            part += memoryview(buffer).cast("B")[: self.step - len(part)]
+            if len(part) >= min(self.step, 100_000):
+                break
+        return bytes(part)
+
     async def sendmsg(self, buffers: Sequence[Any]) -> int:
         """As `socket.sendmsg`."""
         self.buffers.append(len(buffers))
         if self.endless:
             await trio.lowlevel.checkpoint()
             return sum(map(len, buffers))
-        self.sent.append(await self._socket.send(joined(buffers)[: self.step]))
+        self.sent.append(await self._socket.send(self._part(buffers)))
         return self.sent[-1]
 
     def writev(self, fd: int, buffers: Sequence[Any]) -> int:
@@ -75,7 +87,7 @@ class Writes:
         self.buffers.append(len(buffers))
         if self.endless:
             return sum(map(len, buffers))
-        self.sent.append(os.write(fd, joined(buffers)[: self.step]))
+        self.sent.append(os.write(fd, self._part(buffers)))
         return self.sent[-1]
 
 
@@ -281,6 +293,38 @@ async def test_no_more_is_copied_at_once_than_may_be(batch: list[bytes]) -> None
     await ewb.send_batch(stream, batch)
     assert stream.received == joined(batch)
     assert max(len(piece) for piece in stream.pieces if piece is not batch[0]) <= MOST_JOINED
+
+
+class Forgetful(Recorder):
+    """A stream that keeps nothing."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Forget it."""
+        del data
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        [bytes(SMALL)] * 2000,
+        [bytes(60)] * 100_000,
+        [*[bytes(SMALL)] * 7, bytes(9 * SMALL)] * 250,
+        [bytes(SMALL), bytes(LARGE)] * 1000,
+    ],
+    ids=["eight KiB", "tiny", "some large among small", "every other large"],
+)
+async def test_the_copies_of_a_batch_are_bounded(batch: list[bytes]) -> None:
+    """However much is sent, only so much of it is held a second time."""
+    stream = Forgetful()
+    await ewb.send_batch(stream, batch)
+    tracemalloc.start()
+    try:
+        await ewb.send_batch(stream, batch)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * MOST_JOINED
 
 
 async def test_small_chunks_are_joined_whatever_came_before() -> None:
@@ -669,3 +713,15 @@ def test_the_number_of_buffers_is_the_systems(monkeypatch: pytest.MonkeyPatch, a
 
     monkeypatch.setattr(os, "sysconf", sysconf)
     assert _send._iov_max() == (16 if isinstance(answer, Exception) else 1024)
+
+
+def test_importing_opens_no_socket() -> None:
+    """Where sockets cannot be opened, as under many test runners, ewb can be imported all the same."""
+    program = """if True:
+        import socket, trio
+        def refuse(*args, **kwargs):
+            raise PermissionError("no sockets here")
+        socket.socket.__init__ = refuse
+        import ewb
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=GUARD)  # noqa: S603 - ours
