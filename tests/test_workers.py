@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
+from contextlib import AsyncExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,7 +15,7 @@ import trio
 import trio.testing
 
 import ewb
-from ewb import _handoff
+from ewb import _handoff, _threads
 from ewb._courtesy import Courtesy
 
 if TYPE_CHECKING:
@@ -1019,3 +1021,70 @@ async def test_an_error_of_the_body_and_a_worker_that_breaks_at_the_end(
         reader.go_on.set()
     assert isinstance(reader.end, trio.BrokenResourceError)
     log.assert_closed()
+
+
+@pytest.mark.timeout(GUARD)
+@pytest.mark.usefixtures("_broken_threads")
+async def test_nobody_goes_on_with_what_a_broken_worker_is_about_to_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reader that makes room just then must not have its producer resumed on another thread."""
+    abandon = _threads._abandon
+    gate = Gate()
+    logs = [Log() for _ in range(6)]
+
+    def abandon_later(*args: Any, **kwargs: Any) -> None:
+        if args[0] and threading.current_thread().name.startswith("ewb-"):
+            gate.wait()
+        abandon(*args, **kwargs)
+
+    monkeypatch.setattr(_threads, "_abandon", abandon_later)
+    ends: list[str] = []
+    with pytest.RaisesGroup(pytest.RaisesExc(OSError, match="broken"), allow_unwrapped=True):
+        async with ewb.open_workers(2) as workers, AsyncExitStack() as blocks:
+            receivers = []
+            for log in logs:
+                block = workers.produce(log.numbers, 6, max_chunks=2)
+                receivers.append(await blocks.enter_async_context(block))
+                await nothing_runs(workers)  # so that they are spread
+            await blocks.enter_async_context(workers.produce(lambda: [b"x"] * 99, max_chunks=UNLUCKY))
+            with trio.CancelScope(shield=True):
+                await until(gate.reached.is_set)
+                for chunks in receivers:
+                    assert chunks.receive_batch_nowait() == [b"0", b"1"]
+                await nothing_runs(workers)
+                gate.open()
+                for chunks in receivers:
+                    received, end = await read_to_the_end(chunks, 4)
+                    ends.append(end)
+                    assert received == ([] if end == "broken" else [b"2", b"3", b"4", b"5"])
+    assert sorted(ends) == ["broken"] * 3 + ["goes on"] * 3
+    for log in logs:
+        log.assert_closed()
+
+
+# -- credit ----------------------------------------------------------------------------------------
+
+
+async def test_who_waits_for_a_thread_holds_no_memory_but_its_chunks() -> None:
+    """What a producer was promised goes back when its slice is over."""
+    gate = Gate()
+
+    def stuck() -> list[bytes]:
+        gate.wait()
+        return []
+
+    def slow() -> Generator[bytes]:
+        while True:
+            time.sleep(0.0005)
+            yield b"chunk"
+
+    async with (
+        ewb.open_workers(1, time_slice=0.001) as workers,
+        workers.produce(slow) as chunks,
+        workers.produce(stuck),
+    ):
+        await until(gate.reached.is_set)
+        assert workers.statistics().queued == 1
+        assert workers.statistics().buffered_bytes == chunks.statistics().buffered_bytes > 0
+        gate.open()
