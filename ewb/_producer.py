@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -50,6 +51,7 @@ class Producer:
         portal: Portal,
         doorbell: Doorbell,
         courtesy: Courtesy,
+        on_finished: Callable[[Producer], None],
     ) -> None:
         self.name = name
         self.same_thread = same_thread
@@ -65,6 +67,7 @@ class Producer:
         self._context = contextvars.copy_context()
         self._doorbell = doorbell
         self._courtesy = courtesy
+        self._on_finished = on_finished
         self._iterator: Iterator[object] | None = None
 
     def __repr__(self) -> str:
@@ -171,7 +174,15 @@ class Producer:
     def _set_finished(self) -> None:
         """Thread: front end."""
         self.portal.close()
+        self._on_finished(self)
         self.finished.set()
+
+
+def name_of(fn: Callable[..., object]) -> str:
+    """What to call a user's function in statistics and messages. Thread: any."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    return getattr(fn, "__qualname__", None) or repr(fn)
 
 
 def _began_with_cancelled(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
     from typing import TypeAlias
 
@@ -66,17 +66,29 @@ async def send_batch(stream: trio.abc.SendStream, batch: Sequence[Chunk]) -> Non
         trio.ClosedResourceError: the stream was closed, perhaps while this was sending.
         TypeError: a chunk is not bytes-like; nothing was sent.
     """
+    await send_noting_progress(stream, batch, _ignore)
+
+
+async def send_noting_progress(
+    stream: trio.abc.SendStream, batch: Sequence[Chunk], progress: Callable[[int], object]
+) -> None:
+    """`send_batch`, which says how many bytes have gone whenever some have. Thread: front end."""
     chunks = _checked(batch)
     with _alone(stream):
         if not any(chunks):
             await stream.send_all(b"")
         elif isinstance(stream, trio.SocketStream) and _has_descriptor(stream.socket):
             with _stream_errors(stream), _conflicts_of(stream):
-                await _send_vectors(stream.socket, chunks)
+                await _send_vectors(stream.socket, chunks, progress)
         else:
             for pieces in _in_pieces(chunks):
                 for piece in pieces:
                     await stream.send_all(piece)
+                    progress(len(piece))
+
+
+def _ignore(_: int) -> None:
+    """Nobody asks for the progress."""
 
 
 def _checked(batch: Sequence[Chunk]) -> Sequence[Chunk]:
@@ -203,7 +215,9 @@ def _large_pieces(run: Sequence[Chunk]) -> list[Chunk]:
     return [piece for piece in pieces if piece]
 
 
-async def _send_vectors(connection: trio.socket.SocketType, chunks: Sequence[Chunk]) -> None:
+async def _send_vectors(
+    connection: trio.socket.SocketType, chunks: Sequence[Chunk], progress: Callable[[int], object]
+) -> None:
     """Send all chunks, as many at a time as the kernel takes, and let others run now and then.
 
     `writev` is `sendmsg` without its flags. Trio's own `sendmsg` would be a checkpoint for each call,
@@ -220,6 +234,7 @@ async def _send_vectors(connection: trio.socket.SocketType, chunks: Sequence[Chu
                 await connection.wait_writable()
                 since_checkpoint = 0
                 continue
+            progress(sent)
             since_checkpoint += sent
             while first < len(pieces) and sent >= len(pieces[first]):
                 sent -= len(pieces[first])

@@ -76,6 +76,34 @@ class ChannelSettings(Bounds):
 
 
 @attrs.frozen
+class FrontEndSettings:
+    """What a `FrontEnd` was asked for; each bound is explained there."""
+
+    max_connections: int = attrs.field(validator=_at_least(1))
+    max_commands: int = attrs.field(validator=_at_least(1))
+    max_in_flight: int = attrs.field(validator=_at_least(1))
+    commands_per_turn: int = attrs.field(validator=_at_least(1))
+    max_unsent: int = attrs.field(validator=_at_least(1))
+    max_frame: int = attrs.field(validator=_at_least(1))
+    frame_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
+    write_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
+    command_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
+    idle_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
+    half_close_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
+
+    @property
+    def shortest_timeout(self) -> float:
+        """Seconds; infinite if nothing has a time limit."""
+        return min(
+            self.frame_timeout,
+            self.write_timeout,
+            self.command_timeout,
+            self.idle_timeout,
+            self.half_close_timeout,
+        )
+
+
+@attrs.frozen
 class WorkerSettings:
     """What `open_workers` was asked for."""
 

@@ -67,3 +67,55 @@ class WorkersStatistics:
     """Bytes that all channels hold or were promised."""
     memory: int | None
     """The budget for these, in bytes; None: no bound but each channel's own."""
+
+
+@attrs.frozen
+class FrontEndStatistics:
+    """What a front end has done, and what it does now, from `FrontEnd.statistics()`."""
+
+    connections: int
+    """Clients that are served now."""
+    accepted: int
+    """Clients that were, or are, served."""
+    refused: int
+    """Clients that were turned away, at `max_connections` or after `shutdown`."""
+    commands: int
+    """Requests that were pulled from protocols."""
+    waiting: int
+    """Of them, those that now wait for commands before them."""
+    executing: int
+    """Of them, those in `execute` now: 1 if the engine itself asks, else 0."""
+    parked: int
+    """Of them, those that would block now."""
+    ready: int
+    """Of them, those about to be executed again."""
+    complete: int
+    """Of them, those whose answer now waits for those before it."""
+    completed: int
+    """Commands that got their status."""
+    failed: int
+    """Of them, those that ended with `Status.FAILED`."""
+    busy: int
+    """Of them, those that were answered `Status.BUSY` at `max_in_flight`."""
+    dropped: int
+    """Commands whose connection went away before they were answered."""
+    timed_out: int
+    """Commands, or clients, that made no progress for too long."""
+    would_blocks: int
+    """Times that `execute` returned `WOULD_BLOCK`."""
+    resumes: int
+    """Times that what a cookie waited for was there."""
+    seconds_parked: float
+    """Time that cookies, now resumed, were parked, in seconds."""
+    suspended: int
+    """Producers at high water now, which hold no thread."""
+    bytes_received: int
+    """From all clients."""
+    bytes_sent: int
+    """To all clients."""
+    unsent_bytes: int
+    """Encoded, and not sent yet."""
+    writes: int
+    """System calls that have sent something (of a stream that is no socket: pieces)."""
+    protocol_errors: int
+    """Connections closed because a client sent what its protocol does not allow."""

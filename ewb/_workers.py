@@ -14,7 +14,7 @@ from ._courtesy import Courtesy
 from ._doorbell import current_doorbell
 from ._from_thread import Portal, portals
 from ._handoff import Handoff
-from ._producer import Producer
+from ._producer import Producer, name_of
 from ._receiver import ChunkReceiver
 from ._settings import (
     HIGH_WATER,
@@ -111,7 +111,7 @@ class Workers:
             BaseException: on leaving: what the producer raises while it is being closed.
         """
         bounds = Bounds(high_water, max_chunks)
-        return self._produce(partial(fn, *args), _name_of(fn), bounds, size, same_thread=same_thread)
+        return self._produce(partial(fn, *args), name_of(fn), bounds, size, same_thread=same_thread)
 
     @asynccontextmanager
     @enable_ki_protection
@@ -124,24 +124,18 @@ class Workers:
         *,
         same_thread: bool,
     ) -> AsyncGenerator[ChunkReceiver[T, Any]]:
-        if self._closed:
-            msg = "these workers were closed: produce within the block of open_workers"
-            raise trio.ClosedResourceError(msg)
-        producer = self._new_producer(start, name, bounds, size, same_thread=same_thread)
+        producer = self.begin(start, name, bounds, size, same_thread=same_thread)
 
         async def leave() -> None:
-            self._leave(producer)
+            self.leave(producer)
             await producer.finished.wait()
 
         receiver = ChunkReceiver[T, Any](producer.handoff, leave)
-        self._producers.add(producer)
-        self._threads.schedule(producer)
         try:
             yield receiver
         finally:
-            self._leave(producer)
-            await _wait_whatever_comes(producer.finished)
-            self._producers.discard(producer)
+            self.leave(producer)
+            await wait_whatever_comes(producer.finished)
             error = producer.closing_error
             if error is None:
                 error = receiver.unread_exit()
@@ -150,6 +144,34 @@ class Workers:
                     raise error
                 finally:
                     del error, producer  # break the cycle through this frame
+
+    def post(self, call: Callable[[], object]) -> bool:
+        """Have the front end call something soon; False if its run is over. Thread: any."""
+        return self._doorbell.post(call)
+
+    # -- one producer's life, for `produce` and for the front end's cookies -----------------------
+
+    def begin(
+        self,
+        start: Callable[[], Iterable[T]],
+        name: str,
+        bounds: Bounds,
+        size: Callable[[T], int] | None,
+        *,
+        same_thread: bool,
+    ) -> Producer:
+        """Start a producer, which must be left when its end is not waited for. Thread: front end.
+
+        Raises:
+            trio.ClosedResourceError: the block of `open_workers` was left.
+        """
+        if self._closed:
+            msg = "these workers were closed: produce within the block of open_workers"
+            raise trio.ClosedResourceError(msg)
+        producer = self._new_producer(start, name, bounds, size, same_thread=same_thread)
+        self._producers.add(producer)
+        self._threads.schedule(producer)
+        return producer
 
     def _new_producer(
         self,
@@ -176,11 +198,12 @@ class Workers:
             portal=Portal(self._doorbell, self._nursery),
             doorbell=self._doorbell,
             courtesy=self._courtesy,
+            on_finished=self._producers.discard,
         )
         return producer
 
-    def _leave(self, producer: Producer) -> None:
-        """Its reader wants no more of it."""
+    def leave(self, producer: Producer) -> None:
+        """Its reader wants no more of it: have it closed; `finished` says when. Thread: front end."""
         producer.handoff.close()
         if producer.ended:
             return
@@ -215,7 +238,7 @@ class Workers:
             self._nursery.start_soon(
                 self._run, worker, begun, failure, name=f"ewb worker {worker.number}"
             )
-            await _wait_whatever_comes(begun)
+            await wait_whatever_comes(begun)
             if failure:
                 msg = (
                     f"only {worker.number} of {self._settings.threads} worker threads could be "
@@ -255,7 +278,7 @@ class Workers:
                 producer.abandon(trio.BrokenResourceError("the workers of this producer are gone"))
         try:
             for producer in producers:
-                await _wait_whatever_comes(producer.finished)
+                await wait_whatever_comes(producer.finished)
         finally:
             self._threads.stop()
             self._courtesy.end()
@@ -325,7 +348,7 @@ async def open_workers(
             kept = None  # break the cycle through this frame
 
 
-async def _wait_whatever_comes(event: trio.Event) -> None:
+async def wait_whatever_comes(event: trio.Event) -> None:
     """Wait, and only then let a cancellation or a `KeyboardInterrupt` have its way.
 
     Raises:
@@ -340,9 +363,3 @@ async def _wait_whatever_comes(event: trio.Event) -> None:
             interrupt = error
     if interrupt is not None:
         raise interrupt
-
-
-def _name_of(fn: Callable[..., object]) -> str:
-    while isinstance(fn, partial):
-        fn = fn.func
-    return getattr(fn, "__qualname__", None) or repr(fn)

@@ -1,0 +1,107 @@
+"""The background work of one cookie: a producer on the workers, looked after without a task of its own.
+
+Invariants: `on_ready` is called once for each `watch` that returned True, and not after `stop` or the
+end; it comes from a doorbell or a timer, so it must be quick and not raise. All is the front end's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._backstop import current_backstop, time_is_real
+from ._bell import Parked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trio
+
+    from ._cookie import Work
+    from ._handoff import End
+    from ._workers import Workers
+
+
+class Background:
+    """A producer that was started for a cookie, and how the front end takes from it."""
+
+    __slots__ = (
+        "_backstop",
+        "_handoff",
+        "_moderated",
+        "_on_ready",
+        "_producer",
+        "_watched",
+        "_workers",
+        "is_call",
+    )
+
+    def __init__(self, workers: Workers, work: Work, on_ready: Callable[[], None]) -> None:
+        """Start it.
+
+        Raises:
+            trio.ClosedResourceError: the workers' block was left.
+        """
+        self._producer = workers.begin(
+            work.start, work.name, work.bounds, work.size, same_thread=work.same_thread
+        )
+        self._workers = workers
+        self._handoff = self._producer.handoff
+        self._backstop = current_backstop() if time_is_real() else None
+        self._on_ready = on_ready
+        self._watched = self._moderated = False
+        self.is_call = work.is_call
+
+    @property
+    def end(self) -> End | None:
+        """How it has ended. Look here before taking: no chunk comes after it."""
+        return self._handoff.end
+
+    @property
+    def has_chunks(self) -> bool:
+        """Is there something to take?"""
+        return bool(self._handoff.chunks)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Does it wait at high water?"""
+        return self._handoff.suspended
+
+    @property
+    def finished(self) -> trio.Event:
+        """Set once the generator is closed."""
+        return self._producer.finished
+
+    def take(self) -> list[object]:
+        """All chunks there are."""
+        return self._handoff.drain()
+
+    def watch(self) -> bool:
+        """Have `on_ready` called when there is a chunk, or the end; False: there is already."""
+        if self._watched:
+            return True
+        backstop = self._backstop
+        parked, deadline = self._handoff.park(self._woken, moderate=backstop is not None)
+        if parked is Parked.NO:
+            return False
+        self._watched = True
+        if parked is Parked.MODERATED and backstop is not None:
+            backstop.watch(self._handoff, deadline)
+            self._moderated = True
+        return True
+
+    def stop(self) -> None:
+        """Have it closed, on its worker, and drop what was not taken; `finished` says when."""
+        if self._watched:
+            self._handoff.unpark()
+            self._unwatch()
+        self._workers.leave(self._producer)
+
+    def _woken(self) -> None:
+        self._unwatch()
+        self._on_ready()
+
+    def _unwatch(self) -> None:
+        self._watched = False
+        if self._moderated and self._backstop is not None:
+            self._backstop.forget(self._handoff)
+            self._moderated = False

@@ -1,0 +1,146 @@
+"""What a user may have told about the life of each command, as Trio tells its instruments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
+
+import attrs
+
+from ._clock import clock
+from ._cookie import Cookie
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Req = TypeVar("Req")
+S = TypeVar("S")
+
+logger: Final = logging.getLogger("ewb")
+
+
+class Hook(Generic[Req, S]):
+    """Told of each step in a cookie's life: inherit this, and override what you want to know.
+
+    Thread: front end, for all methods; they must be quick. `at` is in seconds of `time.perf_counter`.
+    What is not overridden costs nothing. One that raises is logged, and not called any more.
+    """
+
+    def received(self, cookie: Cookie[Req, S], at: float) -> None:
+        """Its request was pulled from the protocol."""
+
+    def executed(self, cookie: Cookie[Req, S], at: float) -> None:
+        """`execute` is about to be called, for the first time or again (`cookie.resumed`)."""
+
+    def parked(self, cookie: Cookie[Req, S], at: float) -> None:
+        """`execute` returned `WOULD_BLOCK`."""
+
+    def notified(self, cookie: Cookie[Req, S], at: float) -> None:
+        """What it waited for is there: it was notified, or its background work has ended."""
+
+    def first_chunk(self, cookie: Cookie[Req, S], at: float) -> None:
+        """The first chunks of its stream were encoded."""
+
+    def done(self, cookie: Cookie[Req, S], at: float) -> None:
+        """It was answered, with `cookie.status`; or dropped, its connection being gone."""
+
+
+class Hooks(Generic[Req, S]):
+    """All hooks of a front end: for each kind of event, whom to call."""
+
+    def __init__(self, hooks: Iterable[Hook[Req, S]]) -> None:
+        hooks = tuple(hooks)
+        for hook in hooks:
+            if not isinstance(hook, Hook):
+                msg = f"a hook must be an ewb.Hook, not {hook!r}"
+                raise TypeError(msg)
+
+        def overridden(event: str) -> Listeners[Req, S]:
+            base = getattr(Hook, event)
+            return [getattr(hook, event) for hook in hooks if getattr(type(hook), event) is not base]
+
+        self.received = overridden("received")
+        self.executed = overridden("executed")
+        self.parked = overridden("parked")
+        self.notified = overridden("notified")
+        self.first_chunk = overridden("first_chunk")
+        self.done = overridden("done")
+
+
+Listeners: TypeAlias = list[Callable[[Cookie[Req, S], float], object]]
+
+
+def tell(listeners: Listeners[Req, S], cookie: Cookie[Req, S]) -> None:
+    """Call all of them, and never again one that raises. Thread: front end."""
+    at = clock()
+    for listener in tuple(listeners):
+        try:
+            listener(cookie, at)
+        except Exception:
+            logger.exception("a hook failed, and is not called any more: %r", listener)
+            listeners.remove(listener)
+
+
+@attrs.define
+class _Life:
+    """What is known of one command until it is done."""
+
+    received: float
+    parked: float = 0.0
+    seconds_parked: float = 0.0
+    would_blocks: int = 0
+    first_chunk: float | None = None
+
+
+@attrs.define(eq=False)
+class SlowCommands(Hook[Req, S]):
+    """Logs commands that take long, at level WARNING: `FrontEnd(..., hooks=[SlowCommands(0.1)])`.
+
+    Each line says what was asked for, how it ended, and where the time went. Thread: front end.
+    """
+
+    threshold: float = attrs.field(validator=attrs.validators.ge(0))
+    """Seconds from the request to its answer, from which on a command is slow."""
+    logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("ewb.slow"))
+    """Where to."""
+    _lives: dict[Cookie[Req, S], _Life] = attrs.field(init=False, factory=dict[Cookie[Req, S], _Life])
+
+    def received(self, cookie: Cookie[Req, S], at: float) -> None:
+        """It begins."""
+        self._lives[cookie] = _Life(at)
+
+    def parked(self, cookie: Cookie[Req, S], at: float) -> None:
+        """It waits."""
+        life = self._lives[cookie]
+        life.parked = at
+        life.would_blocks += 1
+
+    def notified(self, cookie: Cookie[Req, S], at: float) -> None:
+        """It has waited."""
+        life = self._lives[cookie]
+        life.seconds_parked += at - life.parked
+
+    def first_chunk(self, cookie: Cookie[Req, S], at: float) -> None:
+        """It streams."""
+        self._lives[cookie].first_chunk = at
+
+    def done(self, cookie: Cookie[Req, S], at: float) -> None:
+        """It ends: was it slow?"""
+        life = self._lives.pop(cookie)
+        seconds = at - life.received
+        if seconds < self.threshold:
+            return
+        first = (
+            "none" if life.first_chunk is None else f"after {life.first_chunk - life.received:.3f} s"
+        )
+        self.logger.warning(
+            "%r from %s took %.3f s: %s; %.3f s parked in %d would-blocks; first chunk: %s",
+            cookie.request,
+            cookie.connection.peer,
+            seconds,
+            cookie.status,
+            life.seconds_parked,
+            life.would_blocks,
+            first,
+        )

@@ -1,0 +1,367 @@
+"""The commands of one connection: which may start, which are looked after, in which order they answer.
+
+No I/O, and no waiting: the session reads and writes. Invariants:
+
+- `_in_flight` are all commands that were pulled and not answered. `_ordered` are those of them that are
+  answered in the order of requests; of these only the first one's chunks and answer are encoded.
+- While a SERIAL command is not complete (`_serial`), or waits for those before it (`_held`), no
+  further request is pulled.
+- A command is in `_ready` once at most (`queued`): it is READY, or parked with something to take.
+- What was encoded and not sent is at most `max_unsent` bytes, and what one command added to that.
+- The engine's exceptions end its command; the protocol's come out of `feed`, `advance` and `turn`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+
+import trio
+
+from ._background import Background
+from ._clock import clock
+from ._command import Command
+from ._hooks import tell
+from ._life import State, Step
+from ._protocol import ProtocolError
+from ._status import Order, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ._connection import Connection
+    from ._handoff import End
+    from ._protocol import Buffer, Protocol
+    from ._shared import Shared
+
+Req = TypeVar("Req")
+S = TypeVar("S")
+
+logger: Final = logging.getLogger("ewb")
+
+
+class Pipeline(Generic[Req, S]):
+    """What one connection has in flight. Thread: front end, but for `post`."""
+
+    def __init__(
+        self, protocol: Protocol[Req, S, Any, Any], shared: Shared[Req, S], wake: Callable[[], None]
+    ) -> None:
+        """Nothing is in flight; `wake` has `turn` called soon."""
+        self.connection: Connection  # set by the session, which makes both
+        self._protocol = protocol
+        self._engine = shared.engine
+        self._workers = shared.workers
+        self._settings = shared.settings
+        self._hooks = shared.hooks
+        self._counters = shared.counters
+        self._wake = wake
+        self.post = shared.workers.post
+        self._in_flight: dict[Command[Req, S], None] = {}  # in the order of requests
+        self._ordered: deque[Command[Req, S]] = deque()
+        self._ready: deque[Command[Req, S]] = deque()
+        self._held: Command[Req, S] | None = None
+        self._serial: Command[Req, S] | None = None
+        self._written: list[Command[Req, S]] = []  # whose chunks are in `_out`, or being sent
+        self._stopping: list[Background] = []
+        self._out: list[Buffer] = []
+        self.unsent = 0  # bytes: `_out`, and what is being sent
+        self.wants_data = True  # the protocol has no whole request
+        self.pulled = 0  # requests, since the beginning
+        self.closing = False  # no further request is pulled
+        self.half_closed = False
+        self._last_reply = b""
+
+    # -- what comes in --------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """What the client sent; `b""`: it sends no more."""
+        if not data:
+            self.half_closed = True
+        if self.closing:
+            return
+        try:
+            self._protocol.receive_data(data)
+        except ProtocolError as error:
+            self.refuse(error)
+        else:
+            self.wants_data = False
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Pull no more; when all before it is answered, the error's reply is the last."""
+        self._counters.protocol_errors += 1
+        logger.info("%s sent what its protocol does not allow: %s", self.connection.peer, error)
+        self.closing = True
+        self._last_reply = error.reply
+        self._wake()
+
+    def advance(self, budget: int) -> int:
+        """Start what may start, so many commands at most; returns what is left of the budget."""
+        while budget and self.unsent <= self._settings.max_unsent:
+            command = self._next()
+            if command is None:
+                break
+            budget -= 1
+            if self._counters.in_flight > self._settings.max_in_flight:
+                self._counters.busy += 1
+                self._complete(command, Status.BUSY)
+            else:
+                self._execute(command)
+            self._answer_in_order()
+        return budget
+
+    def _next(self) -> Command[Req, S] | None:
+        """The command that may start now."""
+        if self._serial is not None:
+            return None
+        command, self._held = self._held, None
+        if command is None:
+            command = self._pull()
+        if command is None or command.order is not Order.SERIAL:
+            return command
+        if len(self._in_flight) > 1:
+            self._held = command
+            return None
+        self._serial = command
+        return command
+
+    def _pull(self) -> Command[Req, S] | None:
+        if self.closing or self.wants_data or len(self._in_flight) >= self._settings.max_commands:
+            return None
+        try:
+            request = self._protocol.next_request()
+        except ProtocolError as error:
+            self.refuse(error)
+            return None
+        if request is None:
+            self.wants_data = True
+            return None
+        order = self._protocol.order(request)
+        command = Command[Req, S](request, self.connection, order, self)
+        self.pulled += 1
+        self._in_flight[command] = None
+        if order is not Order.REORDER:
+            self._ordered.append(command)
+        counters = self._counters
+        counters.commands += 1
+        counters.in_flight += 1
+        if self._hooks.received:
+            tell(self._hooks.received, command)
+        return command
+
+    # -- what is in flight ------------------------------------------------------------------------
+
+    def turn(self) -> bool:
+        """Look after the commands that have something for us; returns if there is more to do."""
+        budget = self._settings.commands_per_turn
+        while budget and self._ready and self.unsent <= self._settings.max_unsent:
+            budget -= 1
+            command = self._ready.popleft()
+            command.queued = False
+            if command.state is State.READY:
+                self._execute(command)
+            elif command.state is State.PARKED and command.background is not None:
+                self._look_after(command, command.background)
+            self._answer_in_order()
+        budget = self.advance(budget)
+        if self._last_reply and not self._in_flight:
+            self._put([self._last_reply])
+            self._last_reply = b""
+        return budget == 0 or bool(self._ready)
+
+    def resume(self, command: Command[Req, S]) -> None:
+        """It is ready: have it executed again."""
+        counters = self._counters
+        counters.resumes += 1
+        counters.seconds_parked += clock() - command.parked_at
+        if self._hooks.notified:
+            tell(self._hooks.notified, command)
+        self._queue(command)
+
+    def stop(self, background: Background) -> None:
+        """Have it closed; `leave` waits until it is."""
+        background.stop()
+        self._stopping = [b for b in self._stopping if not b.finished.is_set()]
+        self._stopping.append(background)
+
+    def _queue(self, command: Command[Req, S]) -> None:
+        if not command.queued:
+            command.queued = True
+            self._ready.append(command)
+            self._wake()
+
+    def _execute(self, command: Command[Req, S]) -> None:
+        command.enter()
+        if self._hooks.executed:
+            tell(self._hooks.executed, command)
+        status: S | Status
+        try:
+            status = self._engine.execute(command)
+            command.check(status)
+        except Exception as error:  # noqa: BLE001 - it is logged in _complete
+            command.exception = error
+            status = Status.FAILED
+        if status is Status.WOULD_BLOCK:
+            self._park(command)
+        else:
+            self._complete(command, status)
+
+    def _park(self, command: Command[Req, S]) -> None:
+        self._counters.would_blocks += 1
+        command.progress_at = trio.current_time()
+        if self._hooks.parked:
+            tell(self._hooks.parked, command)
+        work = command.block()
+        if work is None:
+            return
+        try:
+            background = Background(self._workers, work, partial(self._queue, command))
+        except trio.ClosedResourceError as error:
+            command.exception = error
+            command.answer(Status.FAILED)
+            return
+        command.background = background
+        if not background.watch():
+            self._queue(command)
+
+    def _look_after(self, command: Command[Req, S], background: Background) -> None:
+        """Take what its producer has made, if that may be written now; and see if it has ended."""
+        end = background.end
+        if background.has_chunks:
+            if command.order is not Order.REORDER and command is not self._ordered[0]:
+                return  # it is queued again when its turn comes
+            self._write(command, background.take())
+            if end is None:
+                return  # it is watched again when these are sent
+        if end is not None:
+            self._ended(command, end, is_call=background.is_call)
+        elif not background.watch():
+            self._queue(command)
+
+    def _write(self, command: Command[Req, S], batch: list[object]) -> None:
+        self._put(self._protocol.encode_batch(command.request, batch))
+        self._written.append(command)
+        if not command.has_chunks_out:
+            command.has_chunks_out = True
+            if self._hooks.first_chunk:
+                tell(self._hooks.first_chunk, command)
+
+    def _ended(self, command: Command[Req, S], end: End, *, is_call: bool) -> None:
+        """Its background work is done, and all of its chunks were taken."""
+        command.background = None
+        status: S | Status = Status.OK
+        if end.error is not None:
+            if not isinstance(end.error, Exception):
+                raise end.error.with_traceback(end.traceback)  # a KeyboardInterrupt is not lost
+            command.exception = end.error.with_traceback(end.traceback)
+            status = Status.FAILED
+        else:
+            command.result = end.result
+            if end.result is not None and not is_call:
+                status = cast("S | Status", end.result)
+        command.answer(status)
+
+    # -- what goes out ----------------------------------------------------------------------------
+
+    def _complete(self, command: Command[Req, S], status: S | Status) -> None:
+        counters = self._counters
+        counters.completed += 1
+        if status is Status.FAILED:
+            counters.failed += 1
+            if command.exception is not None:
+                logger.error("%r failed", command.request, exc_info=command.exception)
+        command.complete(status)
+        if command is self._serial:
+            self._serial = None
+        if command.order is Order.REORDER:
+            self._answer(command)
+
+    def _answer_in_order(self) -> None:
+        """Answer those that are complete, up to the first that is not; it may write now."""
+        ordered = self._ordered
+        answered = False
+        while ordered and ordered[0].state is State.COMPLETE:
+            self._answer(ordered.popleft())
+            answered = True
+        if answered and ordered and ordered[0].background is not None:
+            self._queue(ordered[0])
+
+    def _answer(self, command: Command[Req, S]) -> None:
+        buffers = self._protocol.encode_end(command.request, command.status, command.reply)
+        command.take_step(Step.ANSWER)
+        del self._in_flight[command]
+        self._counters.in_flight -= 1
+        if buffers:
+            self._put(buffers)
+        if self._hooks.done:
+            tell(self._hooks.done, command)
+
+    def _put(self, buffers: Sequence[Buffer]) -> None:
+        self._out += buffers
+        self.unsent += bytes_in(buffers)
+
+    def take_out(self) -> list[Buffer]:
+        """What is to be sent; then call `sent`."""
+        out, self._out = self._out, []
+        return out
+
+    def sent(self) -> None:
+        """All that was taken out is sent: streams may go on."""
+        self.unsent = bytes_in(self._out)
+        written, self._written = self._written, []
+        now = trio.current_time() if written else 0.0
+        for command in written:
+            command.progress_at = now
+            background = command.background
+            if background is not None and not background.watch():
+                self._queue(command)
+
+    # -- its end ------------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is in flight, and nothing will be."""
+        ends = self.closing or (self.half_closed and self.wants_data)
+        return ends and not self._in_flight and not self._out and not self._last_reply
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is in flight."""
+        return not self._in_flight
+
+    @property
+    def commands(self) -> Iterator[Command[Req, S]]:
+        """Those in flight, in the order of requests."""
+        return iter(self._in_flight)
+
+    def is_writing(self, command: Command[Req, S]) -> bool:
+        """Does it wait for the client to read, rather than the other way round?"""
+        background = command.background
+        return command in self._written or (background is not None and background.has_chunks)
+
+    def time_out(self, command: Command[Req, S]) -> None:
+        """It has made no progress for too long: have it end, if it is parked."""
+        if command.state is State.PARKED:
+            self._counters.timed_out += 1
+            command.interrupt(Status.TIMED_OUT)
+
+    def drop(self) -> list[Background]:
+        """The connection is gone: forget all commands; returns what is not closed yet."""
+        self.closing = True
+        for command in tuple(self._in_flight):
+            command.take_step(Step.DROP)
+            self._counters.in_flight -= 1
+            self._counters.dropped += 1
+            if self._hooks.done:
+                tell(self._hooks.done, command)
+        self._in_flight.clear()
+        self._ordered.clear()
+        self._ready.clear()
+        self._held = self._serial = None
+        return self._stopping
+
+
+def bytes_in(buffers: Sequence[Buffer]) -> int:
+    """The bytes in all of them."""
+    return sum(len(b) if type(b) is bytes else memoryview(b).nbytes for b in buffers)

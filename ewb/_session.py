@@ -1,0 +1,273 @@
+"""One connection's life: a task that reads, and the one task that writes.
+
+    the client ──▶ reader: feed, start commands ──▶ ┌──────────┐ ──▶ writer: look after what is ready,
+                                                    │ pipeline │      encode, send all of it at once
+         workers, notifications: wake the writer ──▶└──────────┘
+
+Invariants: only the writer's task writes to the stream. The reader stops while more than `READ_AHEAD`
+bytes wait to be parsed. Whatever ends the session, every producer of its commands is closed, and then
+the engine is told, before `serve` returns.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ._connection import Connection
+from ._pipeline import Pipeline
+from ._protocol import ProtocolError
+from ._send import send_noting_progress
+from ._waker import Waker
+from ._workers import wait_whatever_comes
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ._protocol import Protocol
+    from ._shared import Shared
+
+Req = TypeVar("Req")
+S = TypeVar("S")
+
+READ_AT_ONCE: Final = 64 * 1024
+"""Bytes asked of a stream at a time."""
+READ_AHEAD: Final = 64 * 1024
+"""Bytes that may wait to be parsed while commands are held; reading on notices a client that leaves."""
+PROGRESS: Final = 64 * 1024
+"""Bytes of a frame that have to come within `frame_timeout`, unless the rest of it is less."""
+LINGER: Final = 1.0
+"""Seconds that a client is given to read the last answer: closing with unread data would destroy it."""
+
+logger: Final = logging.getLogger("ewb")
+
+
+class Session(Generic[Req, S]):
+    """Serves one stream. Thread: front end."""
+
+    def __init__(
+        self, stream: trio.abc.Stream, protocol: Protocol[Req, S, Any, Any], shared: Shared[Req, S]
+    ) -> None:
+        self._stream = stream
+        self._protocol = protocol
+        self._engine = shared.engine
+        self._settings = shared.settings
+        self._counters = shared.counters
+        self._watchdog = shared.watchdog
+        self._scope = trio.CancelScope()
+        self._to_do = Waker()  # for the writer
+        self._room = Waker()  # for the reader
+        self._gone = trio.Event()  # the client sends no more
+        self._unparsed = 0  # bytes fed, of which no request was pulled yet
+        self._stalled_since = inf  # of Trio's clock: since then a frame waits for its rest
+        self._stalled_at = 0  # its bytes then
+        self._sending_since = inf
+        self._active_at = trio.current_time()
+        self.pipeline = Pipeline(protocol, shared, self._to_do.wake)
+        self.connection = Connection(protocol, peer_of(stream), self.close, self.abort)
+        self.pipeline.connection = self.connection
+
+    # -- its end, as others wish it -------------------------------------------------------------
+
+    def close(self) -> None:
+        """Pull no more requests; end when what is in flight is answered."""
+        self.pipeline.closing = True
+        self._to_do.wake()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._scope.cancel()
+
+    # -- its life ---------------------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def serve(self) -> None:
+        """Serve until the client leaves, or `close` or `abort`."""
+        try:
+            with self._scope:
+                self._connect()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._guarded, self._read)
+                    await self._guarded(self._write)
+                    nursery.cancel_scope.cancel()
+        finally:
+            await self._leave()
+
+    def _connect(self) -> None:
+        if connect := getattr(self._engine, "connect", None):
+            try:
+                connect(self.connection)
+            except Exception:
+                logger.exception("connect of the engine failed for %s", self.connection.peer)
+                self.abort()
+
+    async def _guarded(self, task: Callable[[], Awaitable[None]]) -> None:
+        """An error ends this session, and nothing else."""
+        try:
+            await task()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.abort()  # the client is gone
+        except Exception:
+            logger.exception("serving %s failed, so it is closed", self.connection.peer)
+            self.abort()
+
+    async def _leave(self) -> None:
+        self._watchdog.forget(self)
+        try:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
+                for background in self.pipeline.drop():
+                    await wait_whatever_comes(background.finished)
+        finally:
+            if disconnect := getattr(self._engine, "disconnect", None):
+                try:
+                    disconnect(self.connection)
+                except Exception:
+                    logger.exception("disconnect of the engine failed for %s", self.connection.peer)
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def _read(self) -> None:
+        while not self._gone.is_set():
+            while self._unparsed > READ_AHEAD and not self.pipeline.wants_data:
+                await self._room.wait()
+                await self._start_commands()
+            data = await self._stream.receive_some(READ_AT_ONCE)
+            self._counters.bytes_received += len(data)
+            self._active_at = trio.current_time()
+            self._unparsed += len(data)
+            if not data:
+                self._gone.set()
+            self.pipeline.feed(bytes(data))
+            await self._start_commands()
+            self._watchdog.watch(self)
+            self._to_do.wake()
+
+    async def _start_commands(self) -> None:
+        """Start what may start; after a turn's worth, others have theirs."""
+        per_turn = self._settings.commands_per_turn
+        while True:
+            before = self.pipeline.pulled
+            spent = self.pipeline.advance(per_turn) == 0
+            self._note_frame(pulled=self.pipeline.pulled > before)
+            if not spent:
+                return
+            self._to_do.wake()
+            await trio.lowlevel.checkpoint()
+
+    def _note_frame(self, *, pulled: bool) -> None:
+        """How much of a frame is here, and since when its rest is waited for."""
+        if not self.pipeline.wants_data:
+            self._stalled_since = inf
+            return
+        known = getattr(self._protocol, "unparsed", None)
+        if known is not None:
+            self._unparsed = known
+        elif pulled:
+            self._unparsed = 0  # what was fed last ended one frame, and perhaps began another
+        if self._unparsed > self._settings.max_frame:
+            self._refuse(f"a frame of more than {self._settings.max_frame} bytes (max_frame)")
+        now = trio.current_time()
+        if self._unparsed == 0:
+            self._stalled_since = inf
+        elif pulled or self._stalled_since == inf or self._unparsed >= self._stalled_at + PROGRESS:
+            self._stalled_since, self._stalled_at = now, self._unparsed
+
+    def _refuse(self, why: str) -> None:
+        if not self.pipeline.closing:
+            self.pipeline.refuse(ProtocolError(why))
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    @enable_ki_protection
+    async def _write(self) -> None:
+        pipeline = self.pipeline
+        while not pipeline.is_over:
+            more = pipeline.turn()
+            if not pipeline.wants_data:
+                self._room.wake()
+            if out := pipeline.take_out():
+                self._sending_since = trio.current_time()
+                self._watchdog.watch(self)
+                await send_noting_progress(self._stream, out, self._progress)
+                self._sending_since = inf
+                pipeline.sent()
+            elif more:
+                await trio.lowlevel.checkpoint()
+            elif not pipeline.is_over:
+                await self._to_do.wait()
+        await self._end()
+
+    def _progress(self, sent: int) -> None:
+        self._counters.bytes_sent += sent
+        self._counters.writes += 1
+        self._sending_since = self._active_at = trio.current_time()
+
+    async def _end(self) -> None:
+        """All is answered and sent: leave in a way that lets the client read it."""
+        if isinstance(self._stream, trio.abc.HalfCloseableStream) and not self._gone.is_set():
+            await self._stream.send_eof()
+            with trio.move_on_after(LINGER):
+                await self._gone.wait()
+        with trio.move_on_after(LINGER):
+            await self._stream.aclose()
+
+    # -- its time limits --------------------------------------------------------------------------
+
+    def check(self, now: float) -> bool:
+        """See `Watched`."""
+        settings, pipeline = self._settings, self.pipeline
+        if now > self._sending_since + settings.write_timeout:
+            self._time_out("it has not read anything", "write_timeout", settings.write_timeout)
+        elif self._gone.is_set() and now > self._active_at + settings.half_close_timeout:
+            self._time_out(
+                "its commands made no progress since it half-closed",
+                "half_close_timeout",
+                settings.half_close_timeout,
+            )
+        elif pipeline.wants_data and now > self._stalled_since + settings.frame_timeout:
+            self._refuse(f"a frame that stalled for {settings.frame_timeout:g} seconds (frame_timeout)")
+        elif pipeline.is_idle and now > self._active_at + settings.idle_timeout:
+            self.close()
+        if settings.command_timeout < inf:
+            self._check_commands(now - settings.command_timeout)
+        return (
+            self._sending_since < inf
+            or self._gone.is_set()
+            or self._stalled_since < inf
+            or (pipeline.is_idle and settings.idle_timeout < inf)
+            or (not pipeline.is_idle and settings.command_timeout < inf)
+        )
+
+    def _check_commands(self, since: float) -> None:
+        for command in tuple(self.pipeline.commands):
+            if command.progress_at < since and not self.pipeline.is_writing(command):
+                self.pipeline.time_out(command)
+
+    def _time_out(self, what: str, setting: str, seconds: float) -> None:
+        logger.info(
+            "%s is cut off: %s for %g seconds (%s)", self.connection.peer, what, seconds, setting
+        )
+        self._counters.timed_out += 1
+        self.abort()
+
+
+def peer_of(stream: trio.abc.Stream) -> str:
+    """Who is at the other end of a stream, for messages."""
+    below: trio.abc.Stream = stream
+    while isinstance(below, trio.SSLStream):
+        below = cast("trio.SSLStream[trio.abc.Stream]", below).transport_stream
+    if isinstance(below, trio.SocketStream):
+        try:
+            name = below.socket.getpeername()
+        except OSError:
+            return "a client that is gone"
+        if isinstance(name, tuple):
+            return f"{name[0]}:{name[1]}"
+        return str(name or "a local client")
+    return type(stream).__name__

@@ -1,0 +1,63 @@
+"""Time limits of connections, looked after by one task for a whole front end.
+
+A limit is a matter of seconds, so it is enough to look now and then; a cancel scope around each read
+and each write would cost more than these do. Invariants: a connection is watched only while one of
+its limits is running, and with nobody to watch the task sleeps for good: idle connections cost
+nothing. All of it is the front end's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from ._waker import Waker
+
+if TYPE_CHECKING:
+    from ._settings import FrontEndSettings
+
+OFTEN: Final = 4
+"""Looks within the shortest time limit: it is overrun by a quarter at most …"""
+LONGEST: Final = 1.0
+"""… and by so many seconds."""
+
+
+class Watched(Protocol):
+    """What has time limits."""
+
+    def check(self, now: float) -> bool:
+        """Act on what is overdue at `now` (of Trio's clock); False if no limit is running."""
+        ...
+
+
+class Watchdog:
+    """Looks after the connections of one front end."""
+
+    def __init__(self, settings: FrontEndSettings) -> None:
+        """Must be made within a Trio run."""
+        self._interval = min(LONGEST, settings.shortest_timeout / OFTEN)
+        self._watched: dict[Watched, None] = {}
+        self._waker = Waker()
+        trio.lowlevel.spawn_system_task(self._run)
+
+    def watch(self, one: Watched) -> None:
+        """Look after it, from now on until its `check` says False."""
+        if not self._watched:
+            self._waker.wake()
+        self._watched[one] = None
+
+    def forget(self, one: Watched) -> None:
+        """It is gone."""
+        self._watched.pop(one, None)
+
+    async def _run(self) -> None:
+        """A system task."""
+        while True:
+            await self._waker.wait()
+            while self._watched:
+                await trio.sleep(self._interval)
+                now = trio.current_time()
+                for one in tuple(self._watched):
+                    if not one.check(now):
+                        self.forget(one)
