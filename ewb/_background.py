@@ -1,4 +1,4 @@
-"""The background work of one cookie: a producer on the workers, looked after without a task of its own.
+"""The background work of one cookie, looked after without a task of its own.
 
 Invariants: `on_ready` is called once for each `watch` that returned True, and not after `stop` or the
 end; it comes from a doorbell or a timer, so it must be quick and not raise. All is the front end's.
@@ -6,10 +6,12 @@ end; it comes from a doorbell or a timer, so it must be quick and not raise. All
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ._backstop import current_backstop, time_is_real
 from ._bell import Parked
+from ._call import Call
+from ._cookie import CallWork, StreamWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +22,22 @@ if TYPE_CHECKING:
     from ._handoff import End
     from ._workers import Workers
 
+Background: TypeAlias = "Stream | Call"
+"""What a cookie does in the background."""
 
-class Background:
+
+def start(workers: Workers, work: Work, on_ready: Callable[[], None]) -> Background:
+    """Start what a cookie has asked for. Thread: front end.
+
+    Raises:
+        trio.ClosedResourceError: the workers' block was left.
+    """
+    if isinstance(work, CallWork):
+        return Call(workers, work.call, work.name, on_ready)
+    return Stream(workers, work, on_ready)
+
+
+class Stream:
     """A producer that was started for a cookie, and how the front end takes from it."""
 
     __slots__ = (
@@ -32,10 +48,9 @@ class Background:
         "_producer",
         "_watched",
         "_workers",
-        "is_call",
     )
 
-    def __init__(self, workers: Workers, work: Work, on_ready: Callable[[], None]) -> None:
+    def __init__(self, workers: Workers, work: StreamWork, on_ready: Callable[[], None]) -> None:
         """Start it.
 
         Raises:
@@ -49,7 +64,6 @@ class Background:
         self._backstop = current_backstop() if time_is_real() else None
         self._on_ready = on_ready
         self._watched = self._moderated = False
-        self.is_call = work.is_call
 
     @property
     def end(self) -> End | None:
@@ -62,7 +76,7 @@ class Background:
         return bool(self._handoff.chunks)
 
     @property
-    def is_suspended(self) -> bool:
+    def suspended(self) -> bool:
         """Does it wait at high water?"""
         return self._handoff.suspended
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, TypeVarTuple
 
 import attrs
 
@@ -14,19 +14,18 @@ from ._settings import HIGH_WATER, MAX_CHUNKS, Bounds
 from ._status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Iterable
 
     from ._connection import Connection
 
 Req = TypeVar("Req")
 S = TypeVar("S")
 T = TypeVar("T")
-V = TypeVar("V")
 Ts = TypeVarTuple("Ts")
 
 
 @attrs.frozen
-class Work:
+class StreamWork:
     """What a cookie asked for: a producer to run on a worker."""
 
     start: Callable[[], Iterable[object]]
@@ -34,8 +33,18 @@ class Work:
     bounds: Bounds
     size: Callable[..., int] | None
     same_thread: bool
-    is_call: bool
-    """It makes no chunks: its value is the cookie's `result`, not its status."""
+
+
+@attrs.frozen
+class CallWork:
+    """What a cookie asked for: a blocking call to make on a worker."""
+
+    call: Callable[[], object]
+    name: str
+
+
+Work: TypeAlias = StreamWork | CallWork
+"""What a cookie asks for."""
 
 
 class Cookie(ABC, Generic[Req, S]):
@@ -111,9 +120,7 @@ class Cookie(ABC, Generic[Req, S]):
             TypeError, ValueError: a bound is not a positive whole number.
         """
         bounds = Bounds(high_water, max_chunks)
-        return self._ask(
-            Work(partial(fn, *args), name_of(fn), bounds, size, same_thread, is_call=False)
-        )
+        return self._ask(StreamWork(partial(fn, *args), name_of(fn), bounds, size, same_thread))
 
     def run(self, fn: Callable[[*Ts], object], *args: *Ts) -> Status:
         """Make one blocking call on a worker: `return cookie.run(fn, *args)`.
@@ -127,8 +134,7 @@ class Cookie(ABC, Generic[Req, S]):
         Raises:
             RuntimeError: this call of `execute` has asked for something already, or is over.
         """
-        start = partial(_call, partial(fn, *args))
-        return self._ask(Work(start, name_of(fn), Bounds(), None, same_thread=False, is_call=True))
+        return self._ask(CallWork(partial(fn, *args), name_of(fn)))
 
     @abstractmethod
     def notify(self, status: S | Status = Status.OK) -> None:
@@ -152,9 +158,3 @@ class Cookie(ABC, Generic[Req, S]):
 
     @abstractmethod
     def _ask(self, work: Work) -> Status: ...
-
-
-def _call(call: Callable[[], V]) -> Generator[bytes, None, V]:
-    """One call as a producer, of no chunks."""
-    return call()
-    yield b""

@@ -199,7 +199,7 @@ class FrontEnd(Generic[Req, S]):
             unsent += session.pipeline.unsent
             for command in session.pipeline.commands:
                 now[command.state] += 1
-                suspended += command.background is not None and command.background.is_suspended
+                suspended += command.background is not None and command.background.suspended
         return FrontEndStatistics(
             connections=len(self._sessions),
             accepted=counters.accepted,

@@ -228,8 +228,13 @@ class Handoff(Generic[T]):
             self._ring()
         return runnable
 
-    def finish(self, end: End) -> None:
-        """Nothing will be produced any more. Thread: producer."""
+    def finish(self, end: End, then: Callable[[], None] | None = None) -> None:
+        """Nothing will be produced any more. Thread: producer.
+
+        Args:
+            end: how it has ended.
+            then: what the front end is to call as well, in any case: with the same doorbell.
+        """
         with self.lock:
             self.end = end
             self._unsuspend()
@@ -239,7 +244,9 @@ class Handoff(Generic[T]):
             self.ledger.return_credit()
             ring = self._disarm()
         if ring:
-            self._ring()
+            self._ring(then)
+        elif then is not None:
+            self._post(then)
 
     # -- producer: threads of the user's, which share `lock` ------------------------------------
 
@@ -514,7 +521,13 @@ class Handoff(Generic[T]):
 
     # -- without the lock -----------------------------------------------------------------------
 
-    def _ring(self) -> None:
+    def _ring(self, then: Callable[[], None] | None = None) -> None:
         """Have the front end answer. Thread: producer."""
-        if not self._post(self.answer):
+
+        def answer_and_then() -> None:
+            self.answer()
+            if then is not None:
+                then()
+
+        if not self._post(self.answer if then is None else answer_and_then):
             self.close()  # the front end's run is over

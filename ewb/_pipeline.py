@@ -20,17 +20,20 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import trio
 
-from ._background import Background
+from ._background import start
+from ._call import Call
 from ._clock import clock
 from ._command import Command
 from ._hooks import tell
 from ._life import State, Step
 from ._protocol import ProtocolError
+from ._send import bytes_in
 from ._status import Order, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ._background import Background
     from ._connection import Connection
     from ._handoff import End
     from ._protocol import Buffer, Protocol
@@ -138,7 +141,7 @@ class Pipeline(Generic[Req, S]):
             self.wants_data = True
             return None
         order = self._protocol.order(request)
-        command = Command[Req, S](request, self.connection, order, self)
+        command: Command[Req, S] = Command(request, self.connection, order, self)
         self.pulled += 1
         self._in_flight[command] = None
         if order is not Order.REORDER:
@@ -216,7 +219,7 @@ class Pipeline(Generic[Req, S]):
         if work is None:
             return
         try:
-            background = Background(self._workers, work, partial(self._queue, command))
+            background = start(self._workers, work, partial(self._queue, command))
         except trio.ClosedResourceError as error:
             command.exception = error
             command.answer(Status.FAILED)
@@ -235,7 +238,7 @@ class Pipeline(Generic[Req, S]):
             if end is None:
                 return  # it is watched again when these are sent
         if end is not None:
-            self._ended(command, end, is_call=background.is_call)
+            self._ended(command, end, is_call=isinstance(background, Call))
         elif not background.watch():
             self._queue(command)
 
@@ -326,6 +329,16 @@ class Pipeline(Generic[Req, S]):
         return ends and not self._in_flight and not self._out and not self._last_reply
 
     @property
+    def has_something_to_do(self) -> bool:
+        """Is there something for the writer: to look after, to send, or to end?"""
+        return bool(self._ready or self._out) or self.is_over
+
+    @property
+    def may_start_more(self) -> bool:
+        """Could a further request start, beside those in flight?"""
+        return bool(self._in_flight) and self._serial is None and not self.closing
+
+    @property
     def is_idle(self) -> bool:
         """Nothing is in flight."""
         return not self._in_flight
@@ -360,8 +373,3 @@ class Pipeline(Generic[Req, S]):
         self._ready.clear()
         self._held = self._serial = None
         return self._stopping
-
-
-def bytes_in(buffers: Sequence[Buffer]) -> int:
-    """The bytes in all of them."""
-    return sum(len(b) if type(b) is bytes else memoryview(b).nbytes for b in buffers)

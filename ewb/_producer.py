@@ -17,25 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ._errors import as_the_readers
 from ._handoff import End, Handoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ._courtesy import Courtesy
-    from ._doorbell import Doorbell
     from ._from_thread import Portal
-
-# Raised in the reader, these would say something else there: that the channel has ended, that a chunk
-# is not there yet, that the reader was cancelled.
-_MISREAD = (
-    StopIteration,
-    StopAsyncIteration,
-    GeneratorExit,
-    trio.EndOfChannel,
-    trio.WouldBlock,
-    trio.Cancelled,
-)
 
 
 class Producer:
@@ -49,7 +38,6 @@ class Producer:
         same_thread: bool,
         handoff: Handoff[Any],
         portal: Portal,
-        doorbell: Doorbell,
         courtesy: Courtesy,
         on_finished: Callable[[Producer], None],
     ) -> None:
@@ -65,13 +53,27 @@ class Producer:
         self.finished = trio.Event()
         self._start = start
         self._context = contextvars.copy_context()
-        self._doorbell = doorbell
         self._courtesy = courtesy
         self._on_finished = on_finished
         self._iterator: Iterator[object] | None = None
 
     def __repr__(self) -> str:
         return f"<Producer {self.name} of {self.handoff!r}>"
+
+    @property
+    def suspended(self) -> bool:
+        """Does it wait at high water, without a thread? Thread: any."""
+        return self.handoff.suspended
+
+    def close(self) -> None:
+        """Nobody will read. Thread: front end."""
+        self.handoff.close()
+        if not self.ended:
+            self.handoff.answer()  # a task that still receives gets a ClosedResourceError
+
+    def cut_short(self) -> None:
+        """It is to end; what it has produced can still be read. Thread: front end."""
+        self.handoff.cut_short()
 
     def run(self, until: float) -> bool:
         """Run a slice. Thread: worker.
@@ -137,10 +139,7 @@ class Producer:
         if self.handoff.stopping and self._concerns_the_block(error):
             self.closing_error = error
             return self._gone()
-        if isinstance(error, _MISREAD):
-            cause = error
-            error = RuntimeError(f"producer {self.name} raised {type(cause).__name__}")
-            error.__cause__ = cause
+        error = as_the_readers(error, self.name)
         return End(error=error, traceback=error.__traceback__)
 
     def _gone(self) -> End:
@@ -168,8 +167,7 @@ class Producer:
     def _finish(self, end: End) -> None:
         self.portal.revoke()
         self.ended = True
-        self.handoff.finish(end)
-        self._doorbell.post(self._set_finished)
+        self.handoff.finish(end, self._set_finished)
 
     def _set_finished(self) -> None:
         """Thread: front end."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from typing import TypeAlias
 
@@ -85,6 +85,32 @@ async def send_noting_progress(
                 for piece in pieces:
                     await stream.send_all(piece)
                     progress(len(piece))
+
+
+def send_at_once(
+    stream: trio.abc.SendStream, batch: Sequence[Chunk], progress: Callable[[int], object]
+) -> Sequence[Chunk]:
+    """Send what goes without waiting, and return the rest; all of it, if the stream is no socket.
+
+    For the one task that sends to this stream. Not a checkpoint. An error of the stream is left to who
+    sends the rest. Thread: front end.
+    """
+    if not isinstance(stream, trio.SocketStream) or not _has_descriptor(stream.socket):
+        return batch
+    if len(batch) > MOST_LOOKED_AT or bytes_in(batch) > JOINED:
+        return batch
+    piece = b"".join(batch) if len(batch) > 1 else batch[0]
+    try:
+        sent = os.write(stream.socket.fileno(), piece)
+    except OSError:
+        return [piece]  # it would block, or whoever sends the rest finds the same error
+    progress(sent)
+    return [] if sent == memoryview(piece).nbytes else [memoryview(piece).cast("B")[sent:]]
+
+
+def bytes_in(buffers: Iterable[Chunk]) -> int:
+    """The bytes in all of them. Thread: any."""
+    return sum(len(b) if type(b) is bytes else memoryview(b).nbytes for b in buffers)
 
 
 def _ignore(_: int) -> None:

@@ -1,12 +1,15 @@
-"""One connection's life: a task that reads, and the one task that writes.
+"""One connection's life: the task that owns it, and another that reads while the owner has to wait.
 
-    the client ──▶ reader: feed, start commands ──▶ ┌──────────┐ ──▶ writer: look after what is ready,
+    the client ──▶ reader: feed, start commands ──▶ ┌──────────┐ ──▶ owner: look after what is ready,
                                                     │ pipeline │      encode, send all of it at once
-         workers, notifications: wake the writer ──▶└──────────┘
+          workers, notifications: wake the owner ──▶└──────────┘
 
-Invariants: only the writer's task writes to the stream. The reader stops while more than `READ_AHEAD`
-bytes wait to be parsed. Whatever ends the session, every producer of its commands is closed, and then
-the engine is told, before `serve` returns.
+While nothing is in flight the owner reads itself, and the reader rests; as it does while a command that
+lets no others start is under way, but for no longer than `UNNOTICED`: a client may leave meanwhile.
+
+Invariants: only the owner writes to the stream. One of the two reads at a time, and neither while more
+than `READ_AHEAD` bytes wait to be parsed. Whatever ends the session, every
+producer of its commands is closed, and then the engine is told, before `serve` returns.
 """
 
 from __future__ import annotations
@@ -21,14 +24,14 @@ from trio.lowlevel import enable_ki_protection
 from ._connection import Connection
 from ._pipeline import Pipeline
 from ._protocol import ProtocolError
-from ._send import send_noting_progress
+from ._send import send_at_once, send_noting_progress
 from ._waker import Waker
 from ._workers import wait_whatever_comes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from ._protocol import Protocol
+    from ._protocol import Buffer, Protocol
     from ._shared import Shared
 
 Req = TypeVar("Req")
@@ -40,6 +43,8 @@ READ_AHEAD: Final = 64 * 1024
 """Bytes that may wait to be parsed while commands are held; reading on notices a client that leaves."""
 PROGRESS: Final = 64 * 1024
 """Bytes of a frame that have to come within `frame_timeout`, unless the rest of it is less."""
+UNNOTICED: Final = 0.25
+"""Seconds after which somebody has to read, so that a client that leaves is noticed."""
 LINGER: Final = 1.0
 """Seconds that a client is given to read the last answer: closing with unread data would destroy it."""
 
@@ -59,8 +64,12 @@ class Session(Generic[Req, S]):
         self._counters = shared.counters
         self._watchdog = shared.watchdog
         self._scope = trio.CancelScope()
-        self._to_do = Waker()  # for the writer
-        self._room = Waker()  # for the reader
+        self._to_do = Waker()  # for the owner
+        self._room = Waker()  # for the reader: more may be parsed
+        self._reader_wanted = Waker()
+        self._reader_rests = False
+        self._alone = trio.CancelScope()  # of an owner that reads itself
+        self._reads_alone = False
         self._gone = trio.Event()  # the client sends no more
         self._unparsed = 0  # bytes fed, of which no request was pulled yet
         self._stalled_since = inf  # of Trio's clock: since then a frame waits for its rest
@@ -77,6 +86,8 @@ class Session(Generic[Req, S]):
         """Pull no more requests; end when what is in flight is answered."""
         self.pipeline.closing = True
         self._to_do.wake()
+        if self._reads_alone:
+            self._alone.cancel()
 
     def abort(self) -> None:
         """End at once."""
@@ -92,7 +103,7 @@ class Session(Generic[Req, S]):
                 self._connect()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._guarded, self._read)
-                    await self._guarded(self._write)
+                    await self._guarded(self._own)
                     nursery.cancel_scope.cancel()
         finally:
             await self._leave()
@@ -133,20 +144,36 @@ class Session(Generic[Req, S]):
 
     @enable_ki_protection
     async def _read(self) -> None:
+        """The reader's task."""
         while not self._gone.is_set():
+            if self._sending_since == inf and not self.pipeline.may_start_more:
+                self._reader_rests = True
+                self._to_do.wake()  # the owner may read
+                await self._reader_wanted.wait()
             while self._unparsed > READ_AHEAD and not self.pipeline.wants_data:
                 await self._room.wait()
                 await self._start_commands()
-            data = await self._stream.receive_some(READ_AT_ONCE)
-            self._counters.bytes_received += len(data)
-            self._active_at = trio.current_time()
-            self._unparsed += len(data)
-            if not data:
-                self._gone.set()
-            self.pipeline.feed(bytes(data))
-            await self._start_commands()
-            self._watchdog.watch(self)
-            self._to_do.wake()
+            await self._receive()
+            if self.pipeline.has_something_to_do:
+                self._to_do.wake()
+
+    def _want_reader(self) -> None:
+        """The owner cannot read itself now."""
+        if self._reader_rests:
+            self._reader_rests = False
+            self._reader_wanted.wake()
+
+    async def _receive(self) -> None:
+        """Read once, and start the commands that come."""
+        data = await self._stream.receive_some(READ_AT_ONCE)
+        self._counters.bytes_received += len(data)
+        self._active_at = trio.current_time()
+        self._unparsed += len(data)
+        if not data:
+            self._gone.set()
+        self.pipeline.feed(bytes(data))
+        await self._start_commands()
+        self._watchdog.watch(self)
 
     async def _start_commands(self) -> None:
         """Start what may start; after a turn's worth, others have theirs."""
@@ -185,33 +212,62 @@ class Session(Generic[Req, S]):
     # -- writing ----------------------------------------------------------------------------------
 
     @enable_ki_protection
-    async def _write(self) -> None:
+    async def _own(self) -> None:
+        """The owner's task."""
         pipeline = self.pipeline
         while not pipeline.is_over:
             more = pipeline.turn()
+            self._to_do.clear()  # whoever rang for something has it done by now, or `more` says so
             if not pipeline.wants_data:
                 self._room.wake()
             if out := pipeline.take_out():
-                self._sending_since = trio.current_time()
-                self._watchdog.watch(self)
-                await send_noting_progress(self._stream, out, self._progress)
-                self._sending_since = inf
-                pipeline.sent()
+                await self._send(out)
             elif more:
                 await trio.lowlevel.checkpoint()
+            elif pipeline.is_idle and self._reader_rests and not pipeline.is_over:
+                await self._read_alone()
             elif not pipeline.is_over:
+                if pipeline.may_start_more:
+                    self._want_reader()
                 await self._to_do.wait()
         await self._end()
+
+    async def _read_alone(self) -> None:
+        """Nothing is in flight, so do without the reader: one change of tasks a command is enough."""
+        with trio.CancelScope() as self._alone:
+            while self.pipeline.is_idle and not self._gone.is_set():
+                self._reads_alone = True
+                await self._receive()
+                self._reads_alone = False
+                if out := self.pipeline.take_out():
+                    await self._send(out)
+                    # Others have their turn; and then the next request is often there, unwaited for.
+                    await trio.lowlevel.checkpoint()
+        self._reads_alone = False
+
+    async def _send(self, out: Sequence[Buffer]) -> None:
+        """Send all of it. If that has to wait for the client, the reader takes over meanwhile."""
+        rest = send_at_once(self._stream, out, self._progress)
+        if rest:
+            self._sending_since = trio.current_time()
+            self._watchdog.watch(self)
+            self._want_reader()
+            await send_noting_progress(self._stream, rest, self._progress)
+            self._sending_since = inf
+        self.pipeline.sent()
 
     def _progress(self, sent: int) -> None:
         self._counters.bytes_sent += sent
         self._counters.writes += 1
-        self._sending_since = self._active_at = trio.current_time()
+        self._active_at = trio.current_time()
+        if self._sending_since < inf:
+            self._sending_since = self._active_at
 
     async def _end(self) -> None:
         """All is answered and sent: leave in a way that lets the client read it."""
         if isinstance(self._stream, trio.abc.HalfCloseableStream) and not self._gone.is_set():
             await self._stream.send_eof()
+            self._want_reader()  # it throws away what still comes
             with trio.move_on_after(LINGER):
                 await self._gone.wait()
         with trio.move_on_after(LINGER):
@@ -234,12 +290,15 @@ class Session(Generic[Req, S]):
             self._refuse(f"a frame that stalled for {settings.frame_timeout:g} seconds (frame_timeout)")
         elif pipeline.is_idle and now > self._active_at + settings.idle_timeout:
             self.close()
+        if self._reader_rests and not pipeline.is_idle and now > self._active_at + UNNOTICED:
+            self._want_reader()
         if settings.command_timeout < inf:
             self._check_commands(now - settings.command_timeout)
         return (
             self._sending_since < inf
             or self._gone.is_set()
             or self._stalled_since < inf
+            or (self._reader_rests and not pipeline.is_idle)
             or (pipeline.is_idle and settings.idle_timeout < inf)
             or (not pipeline.is_idle and settings.command_timeout < inf)
         )

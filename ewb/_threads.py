@@ -22,7 +22,7 @@ from ._statistics import RunningProducer
 
 if TYPE_CHECKING:
     from ._courtesy import Courtesy
-    from ._producer import Producer
+    from ._job import Job
 
 
 class Worker:
@@ -30,9 +30,9 @@ class Worker:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.ready: deque[Producer] = deque()
-        self.bound: set[Producer] = set()
-        self.running: Producer | None = None
+        self.ready: deque[Job] = deque()
+        self.bound: set[Job] = set()
+        self.running: Job | None = None
         self.since = 0.0
         self.shared_next = True
         self.dead = False
@@ -52,15 +52,15 @@ class Threads:
         self._courtesy = courtesy
         # Reentrant: the collector may close a channel, and so schedule its producer, in here.
         self._lock = threading.RLock()
-        self._shared: deque[Producer] = deque()
-        self._owner: dict[Producer, Worker] = {}
+        self._shared: deque[Job] = deque()
+        self._owner: dict[Job, Worker] = {}
         self._idle: set[Worker] = set()
         self._stopping = False
         self._any_dead = False
 
     # -- front end ------------------------------------------------------------------------------
 
-    def schedule(self, producer: Producer) -> None:
+    def schedule(self, producer: Job) -> None:
         """Give it a slice soon: it is fresh, or was suspended. Thread: any."""
         with self._lock:
             if producer.ended or producer.lost:
@@ -68,7 +68,7 @@ class Threads:
             owner = self._owner.get(producer)
             if owner is None:
                 self._shared.append(producer)
-                worker = min(self._idle, key=lambda idle: len(idle.bound), default=None)
+                worker = self._choose(producer) if self._idle else None
             else:
                 owner.ready.append(producer)
                 worker = owner if owner in self._idle else None
@@ -77,7 +77,7 @@ class Threads:
             lost = self._lost() if self._any_dead else []
         _abandon(lost)
 
-    def withdraw(self, producer: Producer) -> bool:
+    def withdraw(self, producer: Job) -> bool:
         """Forget a producer that no worker has begun yet; False if one has. Thread: front end."""
         with self._lock:
             if producer in self._owner or producer not in self._shared or producer.begun:
@@ -101,6 +101,8 @@ class Threads:
                 RunningProducer(worker.running.name, worker.number, now - worker.since)
                 for worker in alive
                 if worker.running is not None
+                # It counts as what it is by now, though its worker has yet to leave it.
+                and not (worker.running.ended or worker.running.suspended)
             ]
             queued = len(self._shared) + sum(len(worker.ready) for worker in alive)
             idle = len(self._idle)
@@ -127,7 +129,7 @@ class Threads:
                     lost.append(worker.running)
             _abandon(lost, close=True)
 
-    def _next(self, worker: Worker) -> Producer | None:
+    def _next(self, worker: Worker) -> Job | None:
         while True:
             with self._lock:
                 producer = self._pick(worker)
@@ -139,7 +141,7 @@ class Threads:
                 self._idle.add(worker)
             worker.wake.acquire()
 
-    def _done(self, worker: Worker, producer: Producer, *, again: bool) -> None:
+    def _done(self, worker: Worker, producer: Job, *, again: bool) -> None:
         with self._lock:
             worker.running = None
             if producer.ended:
@@ -152,7 +154,7 @@ class Threads:
 
     # -- with the lock held ---------------------------------------------------------------------
 
-    def _pick(self, worker: Worker) -> Producer | None:
+    def _pick(self, worker: Worker) -> Job | None:
         if self._shared and (worker.shared_next or not worker.ready):
             producer = self._shared.popleft()
             if producer.same_thread:
@@ -165,13 +167,19 @@ class Threads:
         worker.shared_next = not worker.shared_next
         return producer
 
+    def _choose(self, producer: Job) -> Worker:
+        """Of the idle workers, the one for a job that any may take."""
+        if producer.same_thread:  # it will stay there
+            return min(self._idle, key=lambda idle: len(idle.bound))
+        return next(iter(self._idle))
+
     def _wake(self, worker: Worker) -> None:
         self._idle.remove(worker)
         worker.wake.release()
 
-    def _lost(self) -> list[Producer]:
+    def _lost(self) -> list[Job]:
         """Producers that no living worker can run; they are nobody's from now on."""
-        lost: list[Producer] = []
+        lost: list[Job] = []
         for worker in self.workers:
             if worker.dead and worker.bound:
                 lost += worker.bound
@@ -187,7 +195,7 @@ class Threads:
         return lost
 
 
-def _abandon(producers: list[Producer], *, close: bool = False) -> None:
+def _abandon(producers: list[Job], *, close: bool = False) -> None:
     """Their thread is gone, or is about to be: then it can still close them."""
     for producer in producers:
         error = trio.BrokenResourceError("the worker thread of this producer is gone")

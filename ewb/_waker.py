@@ -29,6 +29,10 @@ class Waker:
         if task is not None:
             reschedule(task)
 
+    def clear(self) -> None:
+        """Forget a wake-up that came while nobody waited."""
+        self._woken = False
+
     @enable_ki_protection
     async def wait(self) -> None:
         """Wait until it is woken, or was since the last wait. A checkpoint."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OFTEN: Final = 4
 """Looks within the shortest time limit: it is overrun by a quarter at most …"""
-LONGEST: Final = 1.0
+LONGEST: Final = 0.25
 """… and by so many seconds."""
 
 

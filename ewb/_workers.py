@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from ._job import Job
+
 T = TypeVar("T")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -49,12 +51,12 @@ class Workers:
         self._budget = Budget(settings.memory)
         self._courtesy = Courtesy(wanted=settings.courtesy)
         self._threads = Threads(settings.threads, settings.time_slice, self._courtesy)
-        self._producers: set[Producer] = set()  # front end only
+        self._jobs: set[Job] = set()  # front end only
         self._closed = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
-        return f"<{state} Workers: {self._settings.threads} threads, {len(self._producers)} producers>"
+        return f"<{state} Workers: {self._settings.threads} threads, {len(self._jobs)} producers>"
 
     @overload
     def produce(  # type: ignore[overload-overlap]  # of a generator it is known what it returns
@@ -160,17 +162,9 @@ class Workers:
         *,
         same_thread: bool,
     ) -> Producer:
-        """Start a producer, which must be left when its end is not waited for. Thread: front end.
-
-        Raises:
-            trio.ClosedResourceError: the block of `open_workers` was left.
-        """
-        if self._closed:
-            msg = "these workers were closed: produce within the block of open_workers"
-            raise trio.ClosedResourceError(msg)
+        """Start a producer, see `start`."""
         producer = self._new_producer(start, name, bounds, size, same_thread=same_thread)
-        self._producers.add(producer)
-        self._threads.schedule(producer)
+        self.start(producer)
         return producer
 
     def _new_producer(
@@ -195,33 +189,51 @@ class Workers:
             name=name,
             same_thread=same_thread,
             handoff=handoff,
-            portal=Portal(self._doorbell, self._nursery),
-            doorbell=self._doorbell,
+            portal=self.new_portal(),
             courtesy=self._courtesy,
-            on_finished=self._producers.discard,
+            on_finished=self.forget,
         )
         return producer
 
-    def leave(self, producer: Producer) -> None:
+    def new_portal(self) -> Portal:
+        """A way into Trio for a job of these workers. Thread: front end."""
+        return Portal(self._doorbell, self._nursery)
+
+    def start(self, job: Job) -> None:
+        """Have a job run; it must be left when its end is not waited for. Thread: front end.
+
+        Raises:
+            trio.ClosedResourceError: the block of `open_workers` was left.
+        """
+        if self._closed:
+            msg = "these workers were closed: produce within the block of open_workers"
+            raise trio.ClosedResourceError(msg)
+        self._jobs.add(job)
+        self._threads.schedule(job)
+
+    def forget(self, job: Job) -> None:
+        """It has finished. Thread: front end."""
+        self._jobs.discard(job)
+
+    def leave(self, job: Job) -> None:
         """Its reader wants no more of it: have it closed; `finished` says when. Thread: front end."""
-        producer.handoff.close()
-        if producer.ended:
+        job.close()
+        if job.ended:
             return
-        producer.handoff.answer()  # a task that still receives gets a ClosedResourceError
-        producer.portal.leave()
-        if self._threads.withdraw(producer):
-            producer.abandon(trio.ClosedResourceError())
+        job.portal.leave()
+        if self._threads.withdraw(job):
+            job.abandon(trio.ClosedResourceError())
 
     def statistics(self) -> WorkersStatistics:
         """What the workers do now, and who holds them. Thread: front end."""
         threads, idle, queued, running = self._threads.snapshot()
-        live = [producer for producer in self._producers if not producer.ended]
+        live = [job for job in self._jobs if not job.ended]
         return WorkersStatistics(
             threads=threads,
             idle=idle,
             producers=len(live),
             queued=queued,
-            suspended=sum(producer.handoff.suspended for producer in live),
+            suspended=sum(job.suspended for job in live),
             running=running,
             buffered_bytes=self._budget.used,
             memory=self._budget.limit,
@@ -270,15 +282,15 @@ class Workers:
 
     async def _stop(self) -> None:
         self._closed = True
-        producers = tuple(self._producers)
-        for producer in producers:
-            producer.handoff.cut_short()
-            producer.portal.leave()
-            if self._threads.withdraw(producer):
-                producer.abandon(trio.BrokenResourceError("the workers of this producer are gone"))
+        jobs = tuple(self._jobs)
+        for job in jobs:
+            job.cut_short()
+            job.portal.leave()
+            if self._threads.withdraw(job):
+                job.abandon(trio.BrokenResourceError("the workers of this producer are gone"))
         try:
-            for producer in producers:
-                await wait_whatever_comes(producer.finished)
+            for job in jobs:
+                await wait_whatever_comes(job.finished)
         finally:
             self._threads.stop()
             self._courtesy.end()

@@ -1,0 +1,27 @@
+"""Which errors of a worker's code may be raised in a reader, or shown to an engine, as they are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+_MISREAD: Final = (
+    StopIteration,
+    StopAsyncIteration,
+    GeneratorExit,
+    trio.EndOfChannel,
+    trio.WouldBlock,
+    trio.Cancelled,
+)
+"""Raised in a reader, these would say something else: that the channel has ended, that a chunk is not
+there yet, that the reader was cancelled."""
+
+
+def as_the_readers(error: BaseException, name: str) -> BaseException:
+    """What was raised by `name` on a worker, as something that cannot be misread. Thread: any."""
+    if not isinstance(error, _MISREAD):
+        return error
+    readable = RuntimeError(f"producer {name} raised {type(error).__name__}")
+    readable.__cause__ = error
+    return readable
