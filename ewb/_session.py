@@ -235,7 +235,7 @@ class Session(Generic[Req, S]):
     async def _read_alone(self) -> None:
         """Nothing is in flight, so do without the reader: one change of tasks a command is enough."""
         with trio.CancelScope() as self._alone:
-            while self.pipeline.is_idle and not self._gone.is_set():
+            while self.pipeline.is_idle and self._reader_rests and not self._gone.is_set():
                 self._reads_alone = True
                 await self._receive()
                 self._reads_alone = False
