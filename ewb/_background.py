@@ -85,6 +85,17 @@ class Stream:
         """Set once the generator is closed."""
         return self._producer.finished
 
+    @property
+    def closing_error(self) -> BaseException | None:
+        """What went wrong while it was being closed, once it is `finished`; nobody else hears of it.
+
+        A `KeyboardInterrupt` or the like counts that it raised before, and that nobody received.
+        """
+        end = self._handoff.end
+        if self._producer.closing_error is None and end is not None:
+            return None if isinstance(end.error, Exception) else end.error
+        return self._producer.closing_error
+
     def take(self) -> list[object]:
         """All chunks there are."""
         return self._handoff.drain()

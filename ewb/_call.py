@@ -80,6 +80,12 @@ class Call:
         """It makes no chunks."""
         return False
 
+    @property
+    def closing_error(self) -> BaseException | None:
+        """What must not be lost of what it raised though its value is not wanted any more."""
+        error = self._outcome.error
+        return None if isinstance(error, Exception) else error
+
     # -- worker -----------------------------------------------------------------------------------
 
     def run(self, until: float) -> bool:  # noqa: ARG002 - a call cannot be interrupted

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,3 +35,19 @@ class Connection:
     def abort(self) -> None:
         """Close it at once: its commands are dropped, their background work is closed."""
         self._abort()
+
+
+def peer_of(stream: trio.abc.Stream) -> str:
+    """Who is at the other end of a stream, for messages."""
+    below: trio.abc.Stream = stream
+    while isinstance(below, trio.SSLStream):
+        below = cast("trio.SSLStream[trio.abc.Stream]", below).transport_stream
+    if isinstance(below, trio.SocketStream):
+        try:
+            name = below.socket.getpeername()
+        except OSError:
+            return "a client that is gone"
+        if isinstance(name, tuple):
+            return f"{name[0]}:{name[1]}"
+        return str(name or "a local client")
+    return type(stream).__name__

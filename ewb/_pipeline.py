@@ -183,10 +183,25 @@ class Pipeline(Generic[Req, S]):
         self._queue(command)
 
     def stop(self, background: Background) -> None:
-        """Have it closed; `leave` waits until it is."""
+        """Have it closed; the session waits until it is."""
         background.stop()
-        self._stopping = [b for b in self._stopping if not b.finished.is_set()]
+        self.report_closed()
         self._stopping.append(background)
+
+    def report_closed(self) -> None:
+        """Tell what went wrong in background work while it was being closed, and forget it.
+
+        Raises:
+            BaseException: a `KeyboardInterrupt` or the like was raised there.
+        """
+        closed = [background for background in self._stopping if background.finished.is_set()]
+        for background in closed:
+            self._stopping.remove(background)
+            error = background.closing_error
+            if isinstance(error, Exception):
+                logger.error("closing a producer of %s failed", self.connection.peer, exc_info=error)
+            elif error is not None:
+                raise error
 
     def _queue(self, command: Command[Req, S]) -> None:
         if not command.queued:

@@ -82,9 +82,19 @@ async def send_noting_progress(
                 await _send_vectors(stream.socket, chunks, progress)
         else:
             for pieces in _in_pieces(chunks):
-                for piece in pieces:
-                    await stream.send_all(piece)
-                    progress(len(piece))
+                for part in pieces if progress is _ignore else _parts(pieces):
+                    await stream.send_all(part)
+                    progress(len(part))
+
+
+def _parts(pieces: list[Chunk]) -> Iterator[Chunk]:
+    """Pieces of any size as parts of `JOINED` bytes at most: each that has gone is progress."""
+    for piece in pieces:
+        if len(piece) <= JOINED:
+            yield piece
+        else:
+            view = memoryview(piece)
+            yield from (view[first : first + JOINED] for first in range(0, len(view), JOINED))
 
 
 def send_at_once(

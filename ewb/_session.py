@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ._connection import Connection
+from ._connection import Connection, peer_of
+from ._frame_meter import FrameMeter
 from ._pipeline import Pipeline
 from ._protocol import ProtocolError
 from ._send import send_at_once, send_noting_progress
@@ -41,8 +42,6 @@ READ_AT_ONCE: Final = 64 * 1024
 """Bytes asked of a stream at a time."""
 READ_AHEAD: Final = 64 * 1024
 """Bytes that may wait to be parsed while commands are held; reading on notices a client that leaves."""
-PROGRESS: Final = 64 * 1024
-"""Bytes of a frame that have to come within `frame_timeout`, unless the rest of it is less."""
 UNNOTICED: Final = 0.25
 """Seconds after which somebody has to read, so that a client that leaves is noticed."""
 LINGER: Final = 1.0
@@ -71,10 +70,9 @@ class Session(Generic[Req, S]):
         self._alone = trio.CancelScope()  # of an owner that reads itself
         self._reads_alone = False
         self._gone = trio.Event()  # the client sends no more
-        self._unparsed = 0  # bytes fed, of which no request was pulled yet
-        self._stalled_since = inf  # of Trio's clock: since then a frame waits for its rest
-        self._stalled_at = 0  # its bytes then
-        self._sending_since = inf
+        self._frame = FrameMeter(protocol)
+        self._sending_since = inf  # of Trio's clock
+        self._lingers = False  # the client has time to read the last of it
         self._active_at = trio.current_time()
         self.pipeline = Pipeline(protocol, shared, self._to_do.wake)
         self.connection = Connection(protocol, peer_of(stream), self.close, self.abort)
@@ -131,8 +129,8 @@ class Session(Generic[Req, S]):
         try:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
-                for background in self.pipeline.drop():
-                    await wait_whatever_comes(background.finished)
+                await wait_whatever_comes(*(b.finished for b in self.pipeline.drop()))
+                self.pipeline.report_closed()
         finally:
             if disconnect := getattr(self._engine, "disconnect", None):
                 try:
@@ -145,30 +143,30 @@ class Session(Generic[Req, S]):
     @enable_ki_protection
     async def _read(self) -> None:
         """The reader's task."""
+        pipeline = self.pipeline
         while not self._gone.is_set():
-            if self._sending_since == inf and not self.pipeline.may_start_more:
+            if not (self._lingers or self._sending_since < inf or pipeline.may_start_more):
                 self._reader_rests = True
                 self._to_do.wake()  # the owner may read
                 await self._reader_wanted.wait()
-            while self._unparsed > READ_AHEAD and not self.pipeline.wants_data:
+            while self._frame.unparsed > READ_AHEAD and not (pipeline.wants_data or pipeline.closing):
                 await self._room.wait()
                 await self._start_commands()
-            await self._receive()
-            if self.pipeline.has_something_to_do:
+            await self._take_in(await self._stream.receive_some(READ_AT_ONCE))
+            if pipeline.has_something_to_do:
                 self._to_do.wake()
 
     def _want_reader(self) -> None:
         """The owner cannot read itself now."""
-        if self._reader_rests:
+        if self._reader_rests and not self._gone.is_set():
             self._reader_rests = False
             self._reader_wanted.wake()
 
-    async def _receive(self) -> None:
-        """Read once, and start the commands that come."""
-        data = await self._stream.receive_some(READ_AT_ONCE)
+    async def _take_in(self, data: bytes | bytearray) -> None:
+        """Data has come: start the commands in it."""
         self._counters.bytes_received += len(data)
         self._active_at = trio.current_time()
-        self._unparsed += len(data)
+        self._frame.feed(len(data))
         if not data:
             self._gone.set()
         self.pipeline.feed(bytes(data))
@@ -178,36 +176,21 @@ class Session(Generic[Req, S]):
     async def _start_commands(self) -> None:
         """Start what may start; after a turn's worth, others have theirs."""
         per_turn = self._settings.commands_per_turn
-        while True:
-            before = self.pipeline.pulled
-            spent = self.pipeline.advance(per_turn) == 0
-            self._note_frame(pulled=self.pipeline.pulled > before)
-            if not spent:
-                return
+        while self.pipeline.advance(per_turn) == 0:
             self._to_do.wake()
             await trio.lowlevel.checkpoint()
+        self._look_at_frame()
 
-    def _note_frame(self, *, pulled: bool) -> None:
-        """How much of a frame is here, and since when its rest is waited for."""
-        if not self.pipeline.wants_data:
-            self._stalled_since = inf
-            return
-        known = getattr(self._protocol, "unparsed", None)
-        if known is not None:
-            self._unparsed = known
-        elif pulled:
-            self._unparsed = 0  # what was fed last ended one frame, and perhaps began another
-        if self._unparsed > self._settings.max_frame:
+    def _look_at_frame(self) -> None:
+        pipeline, frame = self.pipeline, self._frame
+        frame.look(pipeline.pulled, trio.current_time(), wants_data=pipeline.wants_data)
+        if pipeline.wants_data and frame.unparsed > self._settings.max_frame:
             self._refuse(f"a frame of more than {self._settings.max_frame} bytes (max_frame)")
-        now = trio.current_time()
-        if self._unparsed == 0:
-            self._stalled_since = inf
-        elif pulled or self._stalled_since == inf or self._unparsed >= self._stalled_at + PROGRESS:
-            self._stalled_since, self._stalled_at = now, self._unparsed
 
     def _refuse(self, why: str) -> None:
         if not self.pipeline.closing:
             self.pipeline.refuse(ProtocolError(why))
+            self.close()
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -218,13 +201,14 @@ class Session(Generic[Req, S]):
         while not pipeline.is_over:
             more = pipeline.turn()
             self._to_do.clear()  # whoever rang for something has it done by now, or `more` says so
+            self._look_at_frame()
             if not pipeline.wants_data:
                 self._room.wake()
             if out := pipeline.take_out():
                 await self._send(out)
             elif more:
                 await trio.lowlevel.checkpoint()
-            elif pipeline.is_idle and self._reader_rests and not pipeline.is_over:
+            elif self._may_read_alone and not pipeline.is_over:
                 await self._read_alone()
             elif not pipeline.is_over:
                 if pipeline.may_start_more:
@@ -232,18 +216,30 @@ class Session(Generic[Req, S]):
                 await self._to_do.wait()
         await self._end()
 
+    @property
+    def _may_read_alone(self) -> bool:
+        idle = self.pipeline.is_idle and not self.pipeline.closing
+        return idle and self._reader_rests and not self._gone.is_set()
+
     async def _read_alone(self) -> None:
         """Nothing is in flight, so do without the reader: one change of tasks a command is enough."""
+        data: bytes | bytearray | None = None
         with trio.CancelScope() as self._alone:
-            while self.pipeline.is_idle and self._reader_rests and not self._gone.is_set():
+            while self._may_read_alone:
                 self._reads_alone = True
-                await self._receive()
+                data = await self._stream.receive_some(READ_AT_ONCE)
                 self._reads_alone = False
+                if self._alone.cancel_called:
+                    break  # nothing may wait in this scope any more
+                await self._take_in(data)
+                data = None
                 if out := self.pipeline.take_out():
                     await self._send(out)
                     # Others have their turn; and then the next request is often there, unwaited for.
                     await trio.lowlevel.checkpoint()
         self._reads_alone = False
+        if data is not None:
+            await self._take_in(data)
 
     async def _send(self, out: Sequence[Buffer]) -> None:
         """Send all of it. If that has to wait for the client, the reader takes over meanwhile."""
@@ -267,6 +263,8 @@ class Session(Generic[Req, S]):
         """All is answered and sent: leave in a way that lets the client read it."""
         if isinstance(self._stream, trio.abc.HalfCloseableStream) and not self._gone.is_set():
             await self._stream.send_eof()
+            self._lingers = True
+            self._room.wake()
             self._want_reader()  # it throws away what still comes
             with trio.move_on_after(LINGER):
                 await self._gone.wait()
@@ -286,7 +284,7 @@ class Session(Generic[Req, S]):
                 "half_close_timeout",
                 settings.half_close_timeout,
             )
-        elif pipeline.wants_data and now > self._stalled_since + settings.frame_timeout:
+        elif pipeline.wants_data and now > self._frame.stalled_since + settings.frame_timeout:
             self._refuse(f"a frame that stalled for {settings.frame_timeout:g} seconds (frame_timeout)")
         elif pipeline.is_idle and now > self._active_at + settings.idle_timeout:
             self.close()
@@ -297,7 +295,7 @@ class Session(Generic[Req, S]):
         return (
             self._sending_since < inf
             or self._gone.is_set()
-            or self._stalled_since < inf
+            or self._frame.stalled_since < inf
             or (self._reader_rests and not pipeline.is_idle)
             or (pipeline.is_idle and settings.idle_timeout < inf)
             or (not pipeline.is_idle and settings.command_timeout < inf)
@@ -314,19 +312,3 @@ class Session(Generic[Req, S]):
         )
         self._counters.timed_out += 1
         self.abort()
-
-
-def peer_of(stream: trio.abc.Stream) -> str:
-    """Who is at the other end of a stream, for messages."""
-    below: trio.abc.Stream = stream
-    while isinstance(below, trio.SSLStream):
-        below = cast("trio.SSLStream[trio.abc.Stream]", below).transport_stream
-    if isinstance(below, trio.SocketStream):
-        try:
-            name = below.socket.getpeername()
-        except OSError:
-            return "a client that is gone"
-        if isinstance(name, tuple):
-            return f"{name[0]}:{name[1]}"
-        return str(name or "a local client")
-    return type(stream).__name__

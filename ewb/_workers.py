@@ -289,8 +289,7 @@ class Workers:
             if self._threads.withdraw(job):
                 job.abandon(trio.BrokenResourceError("the workers of this producer are gone"))
         try:
-            for job in jobs:
-                await wait_whatever_comes(job.finished)
+            await wait_whatever_comes(*(job.finished for job in jobs))
         finally:
             self._threads.stop()
             self._courtesy.end()
@@ -360,18 +359,19 @@ async def open_workers(
             kept = None  # break the cycle through this frame
 
 
-async def wait_whatever_comes(event: trio.Event) -> None:
-    """Wait, and only then let a cancellation or a `KeyboardInterrupt` have its way.
+async def wait_whatever_comes(*events: trio.Event) -> None:
+    """Wait for all, and only then let a cancellation or a `KeyboardInterrupt` have its way.
 
     Raises:
         KeyboardInterrupt: one came meanwhile: Trio interrupts the main task even in a shield.
     """
     interrupt: KeyboardInterrupt | None = None
-    while not event.is_set():
-        try:
-            with trio.CancelScope(shield=True):
-                await event.wait()
-        except KeyboardInterrupt as error:
-            interrupt = error
+    for event in events:
+        while not event.is_set():
+            try:
+                with trio.CancelScope(shield=True):
+                    await event.wait()
+            except KeyboardInterrupt as error:
+                interrupt = error
     if interrupt is not None:
         raise interrupt
