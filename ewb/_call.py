@@ -9,6 +9,7 @@ stopped. `finished` is set once the function has returned, or will never be call
 from __future__ import annotations
 
 import contextvars
+import inspect
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -93,12 +94,20 @@ class Call:
         self.begun = True
         self.portal.install()
         try:
-            outcome = End(self._context.run(self._fn))
+            outcome = End(self._context.run(self._made))
         except BaseException as error:  # noqa: BLE001 - it is the cookie's
             error = as_the_readers(error, self.name)
             outcome = End(error=error, traceback=error.__traceback__)
         self._finish(outcome)
         return False
+
+    def _made(self) -> object:
+        value = self._fn()
+        if inspect.iscoroutine(value):
+            value.close()
+            msg = f"{self.name} is async: it must be a plain function, of blocking code"
+            raise TypeError(msg)
+        return value
 
     def abandon(self, error: BaseException, *, close: bool = False) -> None:  # noqa: ARG002
         """It will not be made: its worker is gone, or it was withdrawn. Thread: any."""

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import inspect
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -76,6 +77,9 @@ class Command(Cookie[Req, S], Generic[Req, S]):
 
     def notify(self, status: S | Status = Status.OK) -> None:
         """See `Cookie.notify`."""
+        if status is Status.WOULD_BLOCK:
+            msg = "a cookie is notified of what it waited for, which WOULD_BLOCK is not"
+            raise ValueError(msg)
         if threading.get_ident() == self._front_end_thread:
             self._heard(self._round, status)
         else:
@@ -111,11 +115,15 @@ class Command(Cookie[Req, S], Generic[Req, S]):
 
         Raises:
             RuntimeError: it has asked for background work, and would not block.
-            TypeError: it returned None.
+            TypeError: it returned None, or is async.
         """
         if self._work is not None and status is not Status.WOULD_BLOCK:
             msg = f"execute asked for {self._work.name}, and returned {status!r}: return WOULD_BLOCK"
             raise RuntimeError(msg)
+        if inspect.iscoroutine(status):
+            status.close()
+            msg = "execute must be a plain function, which does not block: it is async"
+            raise TypeError(msg)
         if status is None:
             msg = "execute returned None: return a status, or WOULD_BLOCK"
             raise TypeError(msg)
@@ -124,6 +132,7 @@ class Command(Cookie[Req, S], Generic[Req, S]):
         """`execute` returned `WOULD_BLOCK`: what it has asked for, or None if it waits for a notify."""
         self.state = after(self.state, Step.BLOCK)
         self.parked_at = clock()
+        self.result = self.exception = None  # of the wait before, if there was one
         work, self._work = self._work, None
         early, self._early = self._early, None
         if work is None and early is not None:

@@ -80,9 +80,9 @@ class Cookie(ABC, Generic[Req, S]):
         """When resumed: what the producer returned (None: OK), or what was notified; `FAILED` if the
         background work raised; `CANCELLED`, `TIMED_OUT`."""
         self.result: object = None
-        """What the function given to `run` returned, or the producer."""
+        """What the function of `run`, or the producer, returned in the wait that has just ended."""
         self.exception: BaseException | None = None
-        """What the background work raised."""
+        """What the background work raised, in the wait that has just ended."""
         self.reply: object = None
         """The payload of the answer, for the protocol's `encode_end`."""
         self.stash: object = None
@@ -146,6 +146,9 @@ class Cookie(ABC, Generic[Req, S]):
 
         Args:
             status: what `execute` will find as `cookie.status`.
+
+        Raises:
+            ValueError: the status is `WOULD_BLOCK`.
         """
 
     @abstractmethod

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Req = TypeVar("Req")
 S = TypeVar("S")
 
+LOGGED: Final = 200
+"""Characters of a request in a log, at most."""
+
 logger: Final = logging.getLogger("ewb")
 
 
@@ -43,7 +46,10 @@ class Hook(Generic[Req, S]):
         """The first chunks of its stream were encoded."""
 
     def done(self, cookie: Cookie[Req, S], at: float) -> None:
-        """It was answered, with `cookie.status`; or dropped, its connection being gone."""
+        """It was answered, with `cookie.status`."""
+
+    def dropped(self, cookie: Cookie[Req, S], at: float) -> None:
+        """Its connection went away before it was answered."""
 
 
 class Hooks(Generic[Req, S]):
@@ -66,6 +72,7 @@ class Hooks(Generic[Req, S]):
         self.notified = overridden("notified")
         self.first_chunk = overridden("first_chunk")
         self.done = overridden("done")
+        self.dropped = overridden("dropped")
 
 
 Listeners: TypeAlias = list[Callable[[Cookie[Req, S], float], object]]
@@ -79,7 +86,14 @@ def tell(listeners: Listeners[Req, S], cookie: Cookie[Req, S]) -> None:
             listener(cookie, at)
         except Exception:
             logger.exception("a hook failed, and is not called any more: %r", listener)
-            listeners.remove(listener)
+            if listener in listeners:  # an event within this one may have removed it
+                listeners.remove(listener)
+
+
+def brief(request: object) -> str:
+    """A request as it may stand in a log: not all of what a client has sent."""
+    text = repr(request)
+    return text if len(text) <= LOGGED else f"{text[:LOGGED]}… ({len(text)} characters)"
 
 
 @attrs.define
@@ -88,6 +102,7 @@ class _Life:
 
     received: float
     parked: float = 0.0
+    waits: bool = False
     seconds_parked: float = 0.0
     would_blocks: int = 0
     first_chunk: float | None = None
@@ -113,21 +128,31 @@ class SlowCommands(Hook[Req, S]):
     def parked(self, cookie: Cookie[Req, S], at: float) -> None:
         """It waits."""
         life = self._lives[cookie]
-        life.parked = at
+        life.parked, life.waits = at, True
         life.would_blocks += 1
 
     def notified(self, cookie: Cookie[Req, S], at: float) -> None:
         """It has waited."""
         life = self._lives[cookie]
         life.seconds_parked += at - life.parked
+        life.waits = False
 
     def first_chunk(self, cookie: Cookie[Req, S], at: float) -> None:
         """It streams."""
         self._lives[cookie].first_chunk = at
 
     def done(self, cookie: Cookie[Req, S], at: float) -> None:
-        """It ends: was it slow?"""
+        """It was answered: was it slow?"""
+        self._end(cookie, at, str(cookie.status))
+
+    def dropped(self, cookie: Cookie[Req, S], at: float) -> None:
+        """It was not answered: had it been slow?"""
+        self._end(cookie, at, "dropped")
+
+    def _end(self, cookie: Cookie[Req, S], at: float, how: str) -> None:
         life = self._lives.pop(cookie)
+        if life.waits:
+            life.seconds_parked += at - life.parked
         seconds = at - life.received
         if seconds < self.threshold:
             return
@@ -135,11 +160,11 @@ class SlowCommands(Hook[Req, S]):
             "none" if life.first_chunk is None else f"after {life.first_chunk - life.received:.3f} s"
         )
         self.logger.warning(
-            "%r from %s took %.3f s: %s; %.3f s parked in %d would-blocks; first chunk: %s",
-            cookie.request,
+            "%s from %s took %.3f s: %s; %.3f s parked in %d would-blocks; first chunk: %s",
+            brief(cookie.request),
             cookie.connection.peer,
             seconds,
-            cookie.status,
+            how,
             life.seconds_parked,
             life.would_blocks,
             first,

@@ -13,6 +13,7 @@ No I/O, and no waiting: the session reads and writes. Invariants:
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections import deque
 from functools import partial
@@ -24,7 +25,7 @@ from ._background import start
 from ._call import Call
 from ._clock import clock
 from ._command import Command
-from ._hooks import tell
+from ._hooks import brief, tell
 from ._life import State, Step
 from ._protocol import ProtocolError
 from ._send import bytes_in
@@ -60,6 +61,7 @@ class Pipeline(Generic[Req, S]):
         self._hooks = shared.hooks
         self._counters = shared.counters
         self._wake = wake
+        self._context = contextvars.copy_context()  # whichever task calls `execute`
         self.post = shared.workers.post
         self._in_flight: dict[Command[Req, S], None] = {}  # in the order of requests
         self._ordered: deque[Command[Req, S]] = deque()
@@ -74,6 +76,7 @@ class Pipeline(Generic[Req, S]):
         self.pulled = 0  # requests, since the beginning
         self.closing = False  # no further request is pulled
         self.half_closed = False
+        self._bad_data: ProtocolError | None = None
         self._last_reply = b""
 
     # -- what comes in --------------------------------------------------------------------------
@@ -82,14 +85,13 @@ class Pipeline(Generic[Req, S]):
         """What the client sent; `b""`: it sends no more."""
         if not data:
             self.half_closed = True
-        if self.closing:
+        if self.closing or self._bad_data is not None:
             return
         try:
             self._protocol.receive_data(data)
         except ProtocolError as error:
-            self.refuse(error)
-        else:
-            self.wants_data = False
+            self._bad_data = error  # what came whole before it is still pulled
+        self.wants_data = False
 
     def refuse(self, error: ProtocolError) -> None:
         """Pull no more; when all before it is answered, the error's reply is the last."""
@@ -139,6 +141,8 @@ class Pipeline(Generic[Req, S]):
             return None
         if request is None:
             self.wants_data = True
+            if self._bad_data is not None:
+                self.refuse(self._bad_data)
             return None
         order = self._protocol.order(request)
         command: Command[Req, S] = Command(request, self.connection, order, self)
@@ -156,9 +160,14 @@ class Pipeline(Generic[Req, S]):
     # -- what is in flight ------------------------------------------------------------------------
 
     def turn(self) -> bool:
-        """Look after the commands that have something for us; returns if there is more to do."""
-        budget = self._settings.commands_per_turn
-        while budget and self._ready and self.unsent <= self._settings.max_unsent:
+        """Do what can be done now, within a budget; returns if there is more to do.
+
+        First new commands are started, and then, be there never so many of them, one at least of those
+        in flight is looked after: neither keeps the other out.
+        """
+        self._answer_in_order()
+        budget = max(1, self.advance(self._settings.commands_per_turn))
+        while budget and self._ready:
             budget -= 1
             command = self._ready.popleft()
             command.queued = False
@@ -167,6 +176,8 @@ class Pipeline(Generic[Req, S]):
             elif command.state is State.PARKED and command.background is not None:
                 self._look_after(command, command.background)
             self._answer_in_order()
+            if self.unsent > self._settings.max_unsent:
+                break
         budget = self.advance(budget)
         if self._last_reply and not self._in_flight:
             self._put([self._last_reply])
@@ -215,7 +226,7 @@ class Pipeline(Generic[Req, S]):
             tell(self._hooks.executed, command)
         status: S | Status
         try:
-            status = self._engine.execute(command)
+            status = self._context.run(self._engine.execute, command)
             command.check(status)
         except Exception as error:  # noqa: BLE001 - it is logged in _complete
             command.exception = error
@@ -234,7 +245,8 @@ class Pipeline(Generic[Req, S]):
         if work is None:
             return
         try:
-            background = start(self._workers, work, partial(self._queue, command))
+            ready = partial(self._queue, command)
+            background = self._context.run(start, self._workers, work, ready)
         except trio.ClosedResourceError as error:
             command.exception = error
             command.answer(Status.FAILED)
@@ -249,21 +261,24 @@ class Pipeline(Generic[Req, S]):
         if background.has_chunks:
             if command.order is not Order.REORDER and command is not self._ordered[0]:
                 return  # it is queued again when its turn comes
-            self._write(command, background.take())
-            if end is None:
+            if self._write(command, background.take()) and end is None:
                 return  # it is watched again when these are sent
         if end is not None:
             self._ended(command, end, is_call=isinstance(background, Call))
         elif not background.watch():
             self._queue(command)
 
-    def _write(self, command: Command[Req, S], batch: list[object]) -> None:
-        self._put(self._protocol.encode_batch(command.request, batch))
-        self._written.append(command)
+    def _write(self, command: Command[Req, S], batch: list[object]) -> bool:
+        """Encode chunks; returns if there is something to send."""
+        buffers = self._protocol.encode_batch(command.request, batch)
+        self._put(buffers)
+        if buffers:
+            self._written.append(command)
         if not command.has_chunks_out:
             command.has_chunks_out = True
             if self._hooks.first_chunk:
                 tell(self._hooks.first_chunk, command)
+        return bool(buffers)
 
     def _ended(self, command: Command[Req, S], end: End, *, is_call: bool) -> None:
         """Its background work is done, and all of its chunks were taken."""
@@ -276,7 +291,10 @@ class Pipeline(Generic[Req, S]):
             status = Status.FAILED
         else:
             command.result = end.result
-            if end.result is not None and not is_call:
+            if end.result is Status.WOULD_BLOCK and not is_call:
+                command.exception = RuntimeError("a producer returned WOULD_BLOCK, which is no end")
+                status = Status.FAILED
+            elif end.result is not None and not is_call:
                 status = cast("S | Status", end.result)
         command.answer(status)
 
@@ -288,7 +306,7 @@ class Pipeline(Generic[Req, S]):
         if status is Status.FAILED:
             counters.failed += 1
             if command.exception is not None:
-                logger.error("%r failed", command.request, exc_info=command.exception)
+                logger.error("%s failed", brief(command.request), exc_info=command.exception)
         command.complete(status)
         if command is self._serial:
             self._serial = None
@@ -299,7 +317,8 @@ class Pipeline(Generic[Req, S]):
         """Answer those that are complete, up to the first that is not; it may write now."""
         ordered = self._ordered
         answered = False
-        while ordered and ordered[0].state is State.COMPLETE:
+        most = self._settings.max_unsent
+        while ordered and ordered[0].state is State.COMPLETE and self.unsent <= most:
             self._answer(ordered.popleft())
             answered = True
         if answered and ordered and ordered[0].background is not None:
@@ -316,6 +335,9 @@ class Pipeline(Generic[Req, S]):
             tell(self._hooks.done, command)
 
     def _put(self, buffers: Sequence[Buffer]) -> None:
+        if isinstance(buffers, (bytes, bytearray, memoryview)):
+            msg = "encode_batch and encode_end must return a list of buffers, not one buffer"
+            raise TypeError(msg)
         self._out += buffers
         self.unsent += bytes_in(buffers)
 
@@ -381,8 +403,8 @@ class Pipeline(Generic[Req, S]):
             command.take_step(Step.DROP)
             self._counters.in_flight -= 1
             self._counters.dropped += 1
-            if self._hooks.done:
-                tell(self._hooks.done, command)
+            if self._hooks.dropped:
+                tell(self._hooks.dropped, command)
         self._in_flight.clear()
         self._ordered.clear()
         self._ready.clear()

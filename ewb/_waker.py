@@ -37,8 +37,9 @@ class Waker:
     async def wait(self) -> None:
         """Wait until it is woken, or was since the last wait. A checkpoint."""
         if self._woken:
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._woken = False
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.cancel_shielded_checkpoint()
             return
         self._task = current_task()
 
