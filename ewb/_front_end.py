@@ -79,8 +79,8 @@ class FrontEnd(Generic[Req, S]):
             protocol: makes the protocol object of a connection; often a class.
             engine: executes the commands of all connections.
             workers: where background work runs; their `memory` bounds all streams together.
-            max_connections: connections at a time. `serve_listeners` then accepts no more until one
-                ends; `serve` closes the stream.
+            max_connections: connections at a time. `serve_listeners` then serves no more until one
+                ends (each listener accepts one, which waits); `serve` closes the stream.
             max_commands: commands in flight, of one connection. No more are read then.
             max_in_flight: commands in flight, of all connections. More are answered `Status.BUSY`.
             commands_per_turn: commands after which other connections have their turn.
@@ -130,7 +130,7 @@ class FrontEnd(Generic[Req, S]):
         )
         self._sessions: set[Session[Req, S]] = set()
         self._slots = trio.Semaphore(max_connections, max_value=max_connections)
-        self._accepting = trio.CancelScope()
+        self._accepting: set[trio.CancelScope] = set()
         self._shut_down = False
 
     def __repr__(self) -> str:
@@ -174,11 +174,15 @@ class FrontEnd(Generic[Req, S]):
             BaseException: a `KeyboardInterrupt` or `SystemExit` that the engine or a producer raised.
         """
         async with trio.open_nursery() as connections:
-            with self._accepting:
+            with trio.CancelScope() as scope:
+                self._accepting.add(scope)
+                if self._shut_down:
+                    scope.cancel()
                 async with trio.open_nursery() as accepting:
                     for listener in listeners:
                         accepting.start_soon(self._accept, listener, connections)
                     task_status.started(listeners)
+            self._accepting.discard(scope)
             connections.cancel_scope.deadline = trio.current_time() + grace
 
     def shutdown(self) -> None:
@@ -187,7 +191,8 @@ class FrontEnd(Generic[Req, S]):
         `serve_listeners` returns when they have ended, after its grace at the latest.
         """
         self._shut_down = True
-        self._accepting.cancel()
+        for scope in self._accepting:
+            scope.cancel()
         for session in self._sessions:
             session.close()
 
@@ -233,11 +238,11 @@ class FrontEnd(Generic[Req, S]):
     ) -> None:
         async with listener:
             while True:
-                await self._slots.acquire()
+                stream = await self._next_stream(listener)
                 try:
-                    stream = await self._next_stream(listener)
+                    await self._slots.acquire()
                 except BaseException:
-                    self._slots.release()
+                    await trio.aclose_forcefully(stream)
                     raise
                 connections.start_soon(self._serve_in_slot, stream)
 

@@ -76,6 +76,8 @@ class Pipeline(Generic[Req, S]):
         self.pulled = 0  # requests, since the beginning
         self.closing = False  # no further request is pulled
         self.half_closed = False
+        self.refused = False  # what the client sent is wrong
+        self._aborted = False
         self._bad_data: ProtocolError | None = None
         self._last_reply = b""
 
@@ -97,9 +99,13 @@ class Pipeline(Generic[Req, S]):
         """Pull no more; when all before it is answered, the error's reply is the last."""
         self._counters.protocol_errors += 1
         logger.info("%s sent what its protocol does not allow: %s", self.connection.peer, error)
-        self.closing = True
+        self.closing = self.refused = True
         self._last_reply = error.reply
         self._wake()
+
+    def abort(self) -> None:
+        """Nothing more is executed, whatever is in flight."""
+        self.closing = self._aborted = True
 
     def advance(self, budget: int) -> int:
         """Start what may start, so many commands at most; returns what is left of the budget."""
@@ -167,7 +173,7 @@ class Pipeline(Generic[Req, S]):
         """
         self._answer_in_order()
         budget = max(1, self.advance(self._settings.commands_per_turn))
-        while budget and self._ready:
+        while budget and self._ready and not self._aborted:
             budget -= 1
             command = self._ready.popleft()
             command.queued = False

@@ -109,13 +109,14 @@ def send_at_once(
         return batch
     if len(batch) > MOST_LOOKED_AT or bytes_in(batch) > JOINED:
         return batch
+    batch = _checked(batch)
     piece = b"".join(batch) if len(batch) > 1 else batch[0]
     try:
         sent = os.write(stream.socket.fileno(), piece)
     except OSError:
         return [piece]  # it would block, or whoever sends the rest finds the same error
     progress(sent)
-    return [] if sent == memoryview(piece).nbytes else [memoryview(piece).cast("B")[sent:]]
+    return [] if sent == len(piece) else [memoryview(piece)[sent:]]
 
 
 def bytes_in(buffers: Iterable[Chunk]) -> int:

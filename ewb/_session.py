@@ -42,6 +42,8 @@ READ_AT_ONCE: Final = 64 * 1024
 """Bytes asked of a stream at a time."""
 READ_AHEAD: Final = 64 * 1024
 """Bytes that may wait to be parsed while commands are held; reading on notices a client that leaves."""
+SENDS_AT_ONCE: Final = 4
+"""Times that the owner sends, none of which had to wait, before it gives way to others."""
 UNNOTICED: Final = 0.25
 """Seconds after which somebody has to read, so that a client that leaves is noticed."""
 LINGER: Final = 1.0
@@ -72,6 +74,7 @@ class Session(Generic[Req, S]):
         self._gone = trio.Event()  # the client sends no more
         self._frame = FrameMeter(protocol)
         self._sending_since = inf  # of Trio's clock
+        self._sent_at_once = 0  # times, since the owner last gave way
         self._lingers = False  # the client has time to read the last of it
         self._active_at = trio.current_time()
         self.pipeline = Pipeline(protocol, shared, self._to_do.wake)
@@ -88,7 +91,8 @@ class Session(Generic[Req, S]):
             self._alone.cancel()
 
     def abort(self) -> None:
-        """End at once."""
+        """End at once: nothing more is executed, or sent."""
+        self.pipeline.abort()
         self._scope.cancel()
 
     # -- its life ---------------------------------------------------------------------------------
@@ -96,6 +100,7 @@ class Session(Generic[Req, S]):
     @enable_ki_protection
     async def serve(self) -> None:
         """Serve until the client leaves, or `close` or `abort`."""
+        self._watchdog.watch(self)
         try:
             with self._scope:
                 self._connect()
@@ -202,10 +207,12 @@ class Session(Generic[Req, S]):
             more = pipeline.turn()
             self._to_do.clear()  # whoever rang for something has it done by now, or `more` says so
             self._look_at_frame()
-            if not pipeline.wants_data:
-                self._room.wake()
+            self._room.wake()
             if out := pipeline.take_out():
                 await self._send(out)
+                if self._sent_at_once >= SENDS_AT_ONCE:
+                    self._sent_at_once = 0
+                    await trio.lowlevel.checkpoint()
             elif more:
                 await trio.lowlevel.checkpoint()
             elif self._may_read_alone and not pipeline.is_over:
@@ -213,12 +220,13 @@ class Session(Generic[Req, S]):
             elif not pipeline.is_over:
                 if pipeline.may_start_more:
                     self._want_reader()
+                self._sent_at_once = 0
                 await self._to_do.wait()
         await self._end()
 
     @property
     def _may_read_alone(self) -> bool:
-        idle = self.pipeline.is_idle and not self.pipeline.closing
+        idle = self.pipeline.is_idle and self.pipeline.wants_data and not self.pipeline.closing
         return idle and self._reader_rests and not self._gone.is_set()
 
     async def _read_alone(self) -> None:
@@ -243,14 +251,27 @@ class Session(Generic[Req, S]):
 
     async def _send(self, out: Sequence[Buffer]) -> None:
         """Send all of it. If that has to wait for the client, the reader takes over meanwhile."""
+        if self._scope.cancel_called:
+            await trio.lowlevel.checkpoint_if_cancelled()
         rest = send_at_once(self._stream, out, self._progress)
         if rest:
+            self._sent_at_once = 0
             self._sending_since = trio.current_time()
             self._watchdog.watch(self)
             self._want_reader()
             await send_noting_progress(self._stream, rest, self._progress)
             self._sending_since = inf
+        else:
+            self._sent_at_once += 1
         self.pipeline.sent()
+
+    async def _linger(self) -> None:
+        """Throw away what still comes: closing with it unread would destroy our last words."""
+        self._lingers = True
+        self._room.wake()
+        self._want_reader()
+        with trio.move_on_after(LINGER):
+            await self._gone.wait()
 
     def _progress(self, sent: int) -> None:
         self._counters.bytes_sent += sent
@@ -261,13 +282,12 @@ class Session(Generic[Req, S]):
 
     async def _end(self) -> None:
         """All is answered and sent: leave in a way that lets the client read it."""
-        if isinstance(self._stream, trio.abc.HalfCloseableStream) and not self._gone.is_set():
-            await self._stream.send_eof()
-            self._lingers = True
-            self._room.wake()
-            self._want_reader()  # it throws away what still comes
-            with trio.move_on_after(LINGER):
-                await self._gone.wait()
+        if not self._gone.is_set():
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+                await self._linger()
+            elif self.pipeline.refused:
+                await self._linger()
         with trio.move_on_after(LINGER):
             await self._stream.aclose()
 
