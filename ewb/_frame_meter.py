@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
+import trio
+
 PROGRESS: Final = 64 * 1024
 """Bytes of a frame that have to come within a time limit, unless the rest of it is less."""
 
@@ -31,7 +33,7 @@ class FrameMeter:
         """So many bytes more."""
         self.unparsed += count
 
-    def look(self, pulled: int, now: float, *, wants_data: bool) -> None:
+    def look(self, pulled: int, *, wants_data: bool) -> None:
         """Commands were started: so many requests were pulled since the beginning.
 
         While the protocol may have a whole request, nobody waits for the client.
@@ -49,4 +51,4 @@ class FrameMeter:
         if self.unparsed == 0:
             self.stalled_since = inf
         elif came or self.stalled_since == inf or self.unparsed >= self._stalled_at + PROGRESS:
-            self.stalled_since, self._stalled_at = now, self.unparsed
+            self.stalled_since, self._stalled_at = trio.current_time(), self.unparsed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
     from typing import TypeAlias
 
@@ -30,6 +30,8 @@ MOST_JOINED: Final = 256 * 1024
 """Bytes of copies that are held at a time, at most, but for one piece."""
 MOST_AT_ONCE: Final = 1024 * 1024
 """Bytes after which other tasks have their turn."""
+FAIR_SHARE: Final = 128 * 1024
+"""The same for a front end, which has other clients."""
 MOST_LOOKED_AT: Final = 1024
 """Chunks that are joined at once: for more, `bytes.join` needs a large piece of memory itself."""
 
@@ -78,8 +80,9 @@ async def send_noting_progress(
         if not any(chunks):
             await stream.send_all(b"")
         elif isinstance(stream, trio.SocketStream) and _has_descriptor(stream.socket):
+            most = MOST_AT_ONCE if progress is _ignore else FAIR_SHARE
             with _stream_errors(stream), _conflicts_of(stream):
-                await _send_vectors(stream.socket, chunks, progress)
+                await _send_vectors(stream.socket, chunks, progress, most)
         else:
             for pieces in _in_pieces(chunks):
                 for part in pieces if progress is _ignore else _parts(pieces):
@@ -119,8 +122,10 @@ def send_at_once(
     return [] if sent == len(piece) else [memoryview(piece)[sent:]]
 
 
-def bytes_in(buffers: Iterable[Chunk]) -> int:
+def bytes_in(buffers: Sequence[Chunk]) -> int:
     """The bytes in all of them. Thread: any."""
+    if len(buffers) == 1 and type(buffers[0]) is bytes:
+        return len(buffers[0])
     return sum(len(b) if type(b) is bytes else memoryview(b).nbytes for b in buffers)
 
 
@@ -252,8 +257,23 @@ def _large_pieces(run: Sequence[Chunk]) -> list[Chunk]:
     return [piece for piece in pieces if piece]
 
 
+def _share(pieces: list[Chunk], first: int, most: int) -> list[Chunk]:
+    """The pieces from `first` on that one system call may take: about `most` bytes."""
+    last, size = first, 0
+    for last in range(first, min(len(pieces), first + IOV_MAX)):
+        size += len(pieces[last])
+        if size >= most:
+            break
+    if last == first and size > 2 * most:
+        return [memoryview(pieces[first])[:most]]
+    return pieces[first : last + 1]
+
+
 async def _send_vectors(
-    connection: trio.socket.SocketType, chunks: Sequence[Chunk], progress: Callable[[int], object]
+    connection: trio.socket.SocketType,
+    chunks: Sequence[Chunk],
+    progress: Callable[[int], object],
+    most: int,
 ) -> None:
     """Send all chunks, as many at a time as the kernel takes, and let others run now and then.
 
@@ -266,7 +286,7 @@ async def _send_vectors(
         first = 0
         while first < len(pieces):
             try:
-                sent = os.writev(connection.fileno(), pieces[first : first + IOV_MAX])
+                sent = os.writev(connection.fileno(), _share(pieces, first, most))
             except BlockingIOError:
                 await connection.wait_writable()
                 since_checkpoint = 0
@@ -278,7 +298,7 @@ async def _send_vectors(
                 first += 1
             if sent:
                 pieces[first] = memoryview(pieces[first])[sent:]
-            if since_checkpoint >= MOST_AT_ONCE:
+            if since_checkpoint >= most:
                 await trio.lowlevel.checkpoint()
                 since_checkpoint = 0
     await trio.lowlevel.checkpoint()
