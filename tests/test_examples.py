@@ -144,7 +144,7 @@ def test_demo_compares_both_ways() -> None:
     assert re.search(r"│ every byte arrived +│ +yes │ +yes │", done.stdout)
     doorbells = re.search(r"│ doorbells .*│ +300 │ +(\d+) │", done.stdout)
     assert doorbells
-    assert 1 <= int(doorbells[1]) < 300
+    assert int(doorbells[1]) < 300  # even none, if all was there before ewb looked
     assert re.search(r"\newb was [\d.]+ times as fast; every byte arrived\.\n$", done.stdout)
 
 

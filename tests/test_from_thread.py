@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import threading
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -15,41 +15,12 @@ from trio import _threads as trio_threads
 import ewb
 from ewb._threads import Threads
 
+from .helpers import GUARD, fail, until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from ewb import Workers
-
-GUARD = 20.0  # seconds: only a bug takes so long
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for what workers do."""
-    with trio.fail_after(GUARD):
-        while not condition():  # noqa: ASYNC110 - a thread makes it true, and says nothing
-            await trio.sleep(0.001)
-
-
-def fail(error: BaseException) -> NoReturn:
-    """Raise it."""
-    raise error
-
-
-class Gate:
-    """Stops a producer until the test opens it."""
-
-    def __init__(self) -> None:
-        self._open = threading.Event()
-        self.reached = threading.Event()
-
-    def open(self) -> None:
-        """Let all pass."""
-        self._open.set()
-
-    def wait(self) -> None:
-        """Thread: a producer's."""
-        self.reached.set()
-        assert self._open.wait(GUARD), "the test never opened this gate"
 
 
 async def add_later(one: int, other: int) -> int:

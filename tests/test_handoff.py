@@ -16,11 +16,12 @@ from ewb._handoff import BURST, End, Handoff
 from ewb._ledger import Ledger
 from ewb._settings import Bounds
 
+from .helpers import GUARD, Gate
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
 FOREVER = float("inf")
-GUARD = 20.0  # seconds: only a bug takes so long
 MODERATION = 0.001
 
 
@@ -67,19 +68,6 @@ class FrontEnd:
     def room(self) -> None:
         """The producer is resumed."""
         self.rooms += 1
-
-
-class Gate:
-    """A thread stops here until it is let through."""
-
-    def __init__(self) -> None:
-        self.reached = threading.Event()
-        self.opened = threading.Event()
-
-    def stop(self) -> None:
-        """Say that a thread is here, and keep it."""
-        self.reached.set()
-        assert self.opened.wait(GUARD)
 
 
 class Thread(threading.Thread):
@@ -977,7 +965,7 @@ class GatedChunks(list[Any]):
     def append(self, chunk: Any) -> None:
         """Add a chunk, and stop."""
         super().append(chunk)
-        self.gate.stop()
+        self.gate.wait()
 
 
 class GatedLedger(Ledger):
@@ -989,7 +977,7 @@ class GatedLedger(Ledger):
     def grant(self, count: int) -> int:
         """Stop, and then as any ledger."""
         if self.gate is not None:
-            self.gate.stop()
+            self.gate.wait()
         return super().grant(count)
 
 
@@ -1002,7 +990,7 @@ class GatedHandoff(Handoff[Any]):
     def ready(self) -> bool:
         """Stop, and only then look."""
         if self.gate is not None:
-            self.gate.stop()
+            self.gate.wait()
         return super().ready
 
 
@@ -1015,7 +1003,7 @@ def test_arm_after_the_chunk_was_added(front: FrontEnd) -> None:
     assert chunks.gate.reached.wait(GUARD)
     assert handoff.park(front.wake, moderate=True)[0] is Parked.NO
     assert handoff.drain() == [b"x"]
-    chunks.gate.opened.set()
+    chunks.gate.open()
     producer.done()
     assert front.rang == 0
     statistics = handoff.statistics()
@@ -1028,14 +1016,14 @@ def test_arm_before_the_chunk_is_added(front: FrontEnd) -> None:
     gate = Gate()
 
     def waits() -> Iterator[bytes]:
-        gate.stop()
+        gate.wait()
         yield b"x"
         yield b"y"
 
     producer = Thread(lambda: end_of(waits(), handoff))
     assert gate.reached.wait(GUARD)
     assert handoff.park(front.wake, moderate=True)[0] is Parked.ARMED
-    gate.opened.set()
+    gate.open()
     producer.done()
     assert front.rang == 1
     front.hear()
@@ -1052,7 +1040,7 @@ def test_a_chunk_is_added_between_arming_and_looking(front: FrontEnd) -> None:
     chunks.gate, makes, looks = Gate(), Gate(), Gate()
 
     def one() -> Iterator[bytes]:
-        makes.stop()
+        makes.wait()
         yield b"x"
 
     producer = Thread(lambda: end_of(one(), handoff))
@@ -1060,10 +1048,10 @@ def test_a_chunk_is_added_between_arming_and_looking(front: FrontEnd) -> None:
     handoff.gate = looks
     reader = Thread(lambda: handoff.park(front.wake, moderate=True))
     assert looks.reached.wait(GUARD)
-    makes.opened.set()
+    makes.open()
     assert chunks.gate.reached.wait(GUARD)
-    chunks.gate.opened.set()
-    looks.opened.set()
+    chunks.gate.open()
+    looks.open()
     parked = reader.done()
     producer.done()
     assert isinstance(parked, tuple)
@@ -1080,7 +1068,7 @@ class GatedCopy(list[Any]):
     def __getitem__(self, index: Any) -> Any:
         """As any list, and stop."""
         copied = super().__getitem__(index)
-        self.gate.stop()
+        self.gate.wait()
         return copied
 
 
@@ -1096,16 +1084,16 @@ def test_a_chunk_is_added_in_the_midst_of_a_drain(
 
     def two() -> Iterator[bytes]:
         yield b"1"
-        makes.stop()
+        makes.wait()
         yield b"333"
 
     producer = Thread(lambda: end_of(two(), handoff))
     assert makes.reached.wait(GUARD)
     reader = Thread(lambda: take(handoff))
     assert chunks.gate.reached.wait(GUARD)
-    makes.opened.set()
+    makes.open()
     producer.done()
-    chunks.gate.opened.set()
+    chunks.gate.open()
     assert reader.done() == [b"1"]
     statistics = handoff.statistics()
     assert (statistics.buffered_chunks, statistics.buffered_bytes, statistics.bytes) == (1, 3, 1)
@@ -1119,14 +1107,14 @@ def test_the_wait_is_cancelled_before_the_doorbell_is_out(front: FrontEnd) -> No
     """Disarmed, cancelled, waiting again, then rung: one doorbell, and it wakes the second wait."""
     handoff = channel(front)
     gate = Gate()
-    front.on_post = gate.stop
+    front.on_post = gate.wait
     handoff.park(front.wake, moderate=False)
     producer = Thread(lambda: offer(handoff, b"1"))
     assert gate.reached.wait(GUARD)
     handoff.unpark()
     assert handoff.drain() == [b"1"]
     assert handoff.park(front.wake, moderate=False)[0] is Parked.ARMED
-    gate.opened.set()
+    gate.open()
     producer.done()
     assert offer(handoff, b"2") == [True]
     assert front.rang == 1
@@ -1164,7 +1152,7 @@ def test_close_or_drain_in_the_midst_of_suspending(
 
     front_end = Thread(act_on_it)
     assert acting.wait(GUARD)
-    ledger.gate.opened.set()
+    ledger.gate.open()
     assert worker.done() is False
     front_end.done()
     assert front.rooms == 1
@@ -1178,14 +1166,14 @@ def test_close_while_a_chunk_is_being_made(front: FrontEnd) -> None:
     gate = Gate()
 
     def makes() -> Iterator[bytes]:
-        gate.stop()
+        gate.wait()
         yield b"x"
         raise AssertionError
 
     worker = Thread(lambda: fill(handoff, makes(), FOREVER))
     assert gate.reached.wait(GUARD)
     handoff.close()
-    gate.opened.set()
+    gate.open()
     worker.done()
     handoff.finish(End())
     assert budget.used == 0

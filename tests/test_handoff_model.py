@@ -522,5 +522,7 @@ class HandoffModel(RuleBasedStateMachine):
             assert self.budget.used == 0
 
 
-HandoffModel.TestCase.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+HandoffModel.TestCase.settings = settings(
+    max_examples=2 * settings().max_examples, stateful_step_count=25
+)
 TestHandoffModel = HandoffModel.TestCase

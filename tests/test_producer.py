@@ -19,30 +19,13 @@ import trio.testing
 
 import ewb
 
+from .helpers import GUARD, AtStep, Gate, Log, fail, nothing_runs, until
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
     from ewb import ChunkReceiver, Workers
-
-GUARD = 20.0  # seconds: only a bug takes so long
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for what workers do."""
-    with trio.fail_after(GUARD):
-        while not condition():  # noqa: ASYNC110 - a thread makes it true, and says nothing
-            await trio.sleep(0.001)
-
-
-async def nothing_runs(workers: Workers) -> None:
-    """Wait until all producers have ended or are suspended."""
-
-    def quiet() -> bool:
-        now = workers.statistics()
-        return now.idle == now.threads and now.queued == 0
-
-    await until(quiet)
 
 
 async def collect(chunks: ChunkReceiver[Any, Any]) -> list[Any]:
@@ -56,80 +39,6 @@ async def receive_into(received: list[Any], chunks: ChunkReceiver[Any, Any]) -> 
     with trio.fail_after(GUARD):
         while True:
             received.append(await chunks.receive())
-
-
-def fail(error: BaseException) -> NoReturn:
-    """Raise it."""
-    raise error
-
-
-class Gate:
-    """Stops a producer until the test opens it."""
-
-    def __init__(self) -> None:
-        self._open = threading.Event()
-        self.reached = threading.Event()
-
-    def open(self) -> None:
-        """Let all pass."""
-        self._open.set()
-
-    def wait(self) -> None:
-        """Thread: a producer's."""
-        self.reached.set()
-        assert self._open.wait(GUARD), "the test never opened this gate"
-
-
-class Log:
-    """What producers did, and on which thread."""
-
-    def __init__(self) -> None:
-        self.opened: list[int] = []
-        self.closed: list[int] = []
-        self.yielded = 0
-
-    def numbers(self, stop: int | None = None) -> Generator[bytes, None, str]:
-        """A producer of numbers that logs what happens to it."""
-        self.opened.append(threading.get_ident())
-        try:
-            for number in count() if stop is None else range(stop):
-                yield b"%d" % number
-                self.yielded += 1
-        finally:
-            self.closed.append(threading.get_ident())
-        return "done"
-
-    def assert_closed(self) -> None:
-        """All that were begun were closed, on the thread they ran on, which is not this one."""
-        assert self.opened
-        assert self.closed == self.opened
-        assert threading.get_ident() not in self.closed
-
-
-class CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope at the n-th step of a task: before it, or when the task parks after it."""
-
-    def __init__(self, scope: trio.CancelScope, step: int, *, parked: bool) -> None:
-        self._task = trio.lowlevel.current_task()
-        self._scope = scope
-        self._steps_left = step
-        self._parked = parked
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Called by Trio."""
-        if not self._parked:
-            self._count(task)
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Called by Trio."""
-        if self._parked:
-            self._count(task)
-
-    def _count(self, task: trio.lowlevel.Task) -> None:
-        if task is self._task:
-            if self._steps_left == 0:
-                self._scope.cancel()
-            self._steps_left -= 1
 
 
 # -- the smallest use, and what may be a producer -------------------------------------------------
@@ -883,7 +792,7 @@ async def nothing_to_come(chunks: ChunkReceiver[bytes, str]) -> None:
     received = 0
     async for batch in chunks.batches():
         received += len(batch)
-        if received > 10_000:
+        if received > 2_000:
             break
 
 
@@ -953,7 +862,7 @@ async def test_cancelled_at_every_await(*, parked: bool) -> None:
         for step in count():
             log, received = Log(), list[bytes]()
             with trio.fail_after(GUARD), trio.CancelScope() as scope:
-                instrument = CancelAtStep(scope, step, parked=parked)
+                instrument = AtStep(scope.cancel, step, parked=parked)
                 trio.lowlevel.add_instrument(instrument)
                 try:
                     await scenario(workers, log, received)
@@ -1077,7 +986,6 @@ async def test_a_receiver_is_an_async_context_manager_as_all_channels_are() -> N
         log.assert_closed()
 
 
-@pytest.mark.timeout(GUARD)
 async def test_aclose_of_a_producer_that_was_never_started_waits_for_nobody() -> None:
     """What is dropped without running need not wait for a worker."""
     gate = Gate()
@@ -1090,9 +998,8 @@ async def test_aclose_of_a_producer_that_was_never_started_waits_for_nobody() ->
         await until(gate.reached.is_set)
         try:
             async with workers.produce(Log().numbers) as chunks:
-                with trio.move_on_after(5) as scope:
+                with trio.fail_after(GUARD / 2):  # before the gate loses its patience
                     await chunks.aclose()
-                assert not scope.cancelled_caught, "aclose() waited for a worker"
         finally:
             gate.open()
 

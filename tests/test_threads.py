@@ -16,46 +16,12 @@ import ewb
 from ewb._courtesy import Courtesy
 from ewb._threads import Threads
 
+from .helpers import GUARD, Gate, names_of_running, nothing_runs, until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from ewb import ChunkReceiver, Workers
-
-GUARD = 20.0  # seconds: only a bug takes so long
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for what workers do."""
-    with trio.fail_after(GUARD):
-        while not condition():  # noqa: ASYNC110 - a thread makes it true, and says nothing
-            await trio.sleep(0.001)
-
-
-async def nothing_runs(workers: Workers) -> None:
-    """Wait until all producers have ended or are suspended."""
-
-    def quiet() -> bool:
-        now = workers.statistics()
-        return now.idle == now.threads and now.queued == 0
-
-    await until(quiet)
-
-
-class Gate:
-    """Stops a producer until the test opens it."""
-
-    def __init__(self) -> None:
-        self._open = threading.Event()
-        self.reached = threading.Event()
-
-    def open(self) -> None:
-        """Let all pass."""
-        self._open.set()
-
-    def wait(self) -> None:
-        """Thread: a producer's."""
-        self.reached.set()
-        assert self._open.wait(GUARD), "the test never opened this gate"
 
 
 def stuck(gate: Gate) -> Generator[bytes]:
@@ -85,12 +51,6 @@ async def drain(chunks: ChunkReceiver[bytes, Any]) -> None:
         pass
 
 
-def idle_with(workers: Workers, suspended: int) -> bool:
-    """Are so many producers suspended, and is the only worker idle?"""
-    now = workers.statistics()
-    return (now.suspended, now.idle) == (suspended, 1)
-
-
 # -- suspension ------------------------------------------------------------------------------------
 
 
@@ -118,10 +78,10 @@ async def test_suspended_producers_hold_no_thread(
     async with ewb.open_workers(1) as workers, trio.open_nursery() as nursery:
         for number in range(suspended):
             nursery.start_soon(slow_reader, workers, number)
-        # Both: the last one counts as suspended a moment before its worker is idle.
-        await until(lambda: idle_with(workers, suspended))
+        await until(lambda: workers.statistics().suspended == suspended)
+        await nothing_runs(workers)  # the last one is suspended a moment before its worker is idle
         now = workers.statistics()
-        assert (now.threads, now.running, now.producers) == (1, (), suspended)
+        assert (now.threads, now.idle, now.running, now.producers) == (1, 1, (), suspended)
         assert now.buffered_bytes == suspended  # one chunk each, of one byte
         async with workers.produce(numbers, 10_000, same_thread=same_thread) as chunks:
             assert [chunk async for chunk in chunks] == [b"%d" % number for number in range(10_000)]
@@ -249,29 +209,43 @@ async def test_endless_producers_share_a_worker_fairly(*, same_thread: bool) -> 
 async def test_a_fresh_producer_soon_has_its_first_slice(threads: int, *, same_thread: bool) -> None:
     """However many endless ones hold the workers: it does not wait for all of them to have a turn."""
     endless = 20
-    log: list[str] = []
+    log: list[tuple[str, int]] = []
+    going = threading.Event()  # cleared, it stops all workers, so that nobody runs ahead of the test
+    going.set()
+
+    def old(name: str) -> Generator[str]:
+        while True:
+            assert going.wait(GUARD)
+            log.append((name, threading.get_ident()))
+            time.sleep(0.0002)  # so that its slices end by time
+            yield name
 
     def fresh() -> Generator[str]:
-        log.append("fresh")
+        log.append(("fresh", threading.get_ident()))
         yield "fresh"
 
     async with ewb.open_workers(threads, time_slice=0.001) as workers, trio.open_nursery() as nursery:
 
         async def read(name: str) -> None:
-            async with workers.produce(logging, name, log, size=lambda _: 1) as chunks:
+            async with workers.produce(old, name, size=lambda _: 1) as chunks:
                 async for _ in chunks.batches():
                     pass
 
         for number in range(endless):
             nursery.start_soon(read, f"endless {number}")
-        await until(lambda: len(set(log)) == endless)
+        await until(lambda: len({name for name, _ in tuple(log)}) == endless)
         for _ in range(5):
-            begun = len(log)
+            going.clear()
             async with workers.produce(fresh, size=lambda _: 1, same_thread=same_thread) as chunks:
+                begun = len(log)
+                going.set()
                 assert await chunks.receive() == "fresh"
-            before = set(log[begun : log.index("fresh", begun)])
-            # Those that were running, and then one each.
-            assert len(before) <= 2 * threads + 1
+            names = [name for name, _ in log[begun:]]
+            turns = log[begun : begun + names.index("fresh") + 1]
+            _, thread = turns[-1]
+            before = {name for name, its_thread in turns[:-1] if its_thread == thread}
+            # On the worker that took it: the one that was running, and one more.
+            assert len(before) <= 2
         nursery.cancel_scope.cancel()
 
 
@@ -328,8 +302,7 @@ async def test_fresh_producers_go_where_nobody_is_stuck() -> None:
         for _ in range(20):
             async with workers.produce(numbers, 100) as chunks:
                 assert len([chunk async for chunk in chunks]) == 100
-        (running,) = workers.statistics().running
-        assert running.name == "stuck"
+        await until(lambda: names_of_running(workers) == ["stuck"])
         gate.open()
 
 
@@ -347,9 +320,10 @@ async def test_a_stuck_producer_delays_only_those_bound_to_its_worker() -> None:
                 receivers[number] = chunks
                 await closing.wait()
 
-        for number in range(producers):
+        for number in range(producers):  # one after the other, so that they are spread
             nursery.start_soon(read, number)
-        await until(lambda: workers.statistics().suspended == producers)
+            await until(lambda: threads[number])  # noqa: B023 - it is called here only
+            await nothing_runs(workers)
         nursery.start_soon(hold, workers, gate)
         await until(gate.reached.is_set)
         (running,) = workers.statistics().running
@@ -357,6 +331,7 @@ async def test_a_stuck_producer_delays_only_those_bound_to_its_worker() -> None:
         (held,) = (thread.ident for thread in threading.enumerate() if thread.name == name)
         bound = [number for number in range(producers) if threads[number] == [held]]
         others = [number for number in range(producers) if number not in bound]
+        assert len(bound) == len(others)
         for number in range(producers):
             await receivers[number].receive()
         await until(lambda: all(len(threads[number]) == 2 for number in others))
@@ -385,7 +360,7 @@ async def test_leaving_the_block_of_a_stuck_producer_delays_nobody_else() -> Non
         async with workers.produce(numbers, 100) as chunks:
             assert len([chunk async for chunk in chunks]) == 100
         assert left == []
-        assert [producer.name for producer in workers.statistics().running] == ["stuck"]
+        await until(lambda: names_of_running(workers) == ["stuck"])
         gate.open()
     assert left == ["left"]
 
