@@ -94,20 +94,13 @@ class Call:
         self.begun = True
         self.portal.install()
         try:
-            outcome = End(self._context.run(self._made))
+            outcome = End(self._context.run(_made, self._fn, self.name))
         except BaseException as error:  # noqa: BLE001 - it is the cookie's
+            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # not this frame
             error = as_the_readers(error, self.name)
             outcome = End(error=error, traceback=error.__traceback__)
         self._finish(outcome)
         return False
-
-    def _made(self) -> object:
-        value = self._fn()
-        if inspect.iscoroutine(value):
-            value.close()
-            msg = f"{self.name} is async: it must be a plain function, of blocking code"
-            raise TypeError(msg)
-        return value
 
     def abandon(self, error: BaseException, *, close: bool = False) -> None:  # noqa: ARG002
         """It will not be made: its worker is gone, or it was withdrawn. Thread: any."""
@@ -148,3 +141,13 @@ class Call:
         self.finished.set()
         if not self._stopped:
             self._on_ready()
+        del self._on_ready, self._fn  # the cookie holds this, and they hold the cookie
+
+
+def _made(fn: Callable[[], object], name: str) -> object:
+    value = fn()
+    if inspect.iscoroutine(value):
+        value.close()
+        msg = f"{name} is async: it must be a plain function, of blocking code"
+        raise TypeError(msg)
+    return value

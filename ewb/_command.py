@@ -51,7 +51,6 @@ class Command(Cookie[Req, S], Generic[Req, S]):
         "_host",
         "_round",
         "background",
-        "has_chunks_out",
         "order",
         "parked_at",
         "progress_at",
@@ -68,7 +67,6 @@ class Command(Cookie[Req, S], Generic[Req, S]):
         self.state = State.WAITING
         self.background: Background | None = None
         self.queued = False  # among those that the front end is to look after
-        self.has_chunks_out = False
         self.parked_at = 0.0  # of `clock`
         self.progress_at = 0.0  # of Trio's clock
 
@@ -106,8 +104,8 @@ class Command(Cookie[Req, S], Generic[Req, S]):
 
     def enter(self) -> None:
         """`execute` is called."""
-        self.resumed = self.state is State.READY
-        self.state = after(self.state, Step.EXECUTE)
+        before, self.state = self.state, after(self.state, Step.EXECUTE)
+        self.resumed = before is State.READY
         self._round += 1
 
     def check(self, status: S | Status) -> None:

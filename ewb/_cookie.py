@@ -59,6 +59,7 @@ class Cookie(ABC, Generic[Req, S]):
         "_work",
         "connection",
         "exception",
+        "has_streamed",
         "reply",
         "request",
         "result",
@@ -83,6 +84,8 @@ class Cookie(ABC, Generic[Req, S]):
         """What the function of `run`, or the producer, returned in the wait that has just ended."""
         self.exception: BaseException | None = None
         """What the background work raised, in the wait that has just ended."""
+        self.has_streamed = False
+        """Whether some of its chunks were encoded: then it is too late for another kind of answer."""
         self.reply: object = None
         """The payload of the answer, for the protocol's `encode_end`."""
         self.stash: object = None

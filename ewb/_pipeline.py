@@ -168,11 +168,14 @@ class Pipeline(Generic[Req, S]):
     def turn(self) -> bool:
         """Do what can be done now, within a budget; returns if there is more to do.
 
-        First new commands are started, and then, be there never so many of them, one at least of those
-        in flight is looked after: neither keeps the other out.
+        Half of it is for new commands, the rest for those in flight: neither keeps the other out.
         """
+        if self._stopping:
+            self.report_closed()
         self._answer_in_order()
-        budget = max(1, self.advance(self._settings.commands_per_turn))
+        per_turn = self._settings.commands_per_turn
+        budget = per_turn // 2 + self.advance(max(1, per_turn - per_turn // 2))
+        budget = max(1, budget)
         while budget and self._ready and not self._aborted:
             budget -= 1
             command = self._ready.popleft()
@@ -202,7 +205,6 @@ class Pipeline(Generic[Req, S]):
     def stop(self, background: Background) -> None:
         """Have it closed; the session waits until it is."""
         background.stop()
-        self.report_closed()
         self._stopping.append(background)
 
     def report_closed(self) -> None:
@@ -212,13 +214,21 @@ class Pipeline(Generic[Req, S]):
             BaseException: a `KeyboardInterrupt` or the like was raised there.
         """
         closed = [background for background in self._stopping if background.finished.is_set()]
-        for background in closed:
-            self._stopping.remove(background)
-            error = background.closing_error
+        self._stopping = [background for background in self._stopping if background not in closed]
+        self._report([background.closing_error for background in closed])
+
+    def _report(self, errors: list[BaseException | None]) -> None:
+        fatal: list[BaseException] = []
+        for error in errors:
             if isinstance(error, Exception):
                 logger.error("closing a producer of %s failed", self.connection.peer, exc_info=error)
             elif error is not None:
-                raise error
+                fatal.append(error)
+        if len(fatal) == 1:
+            raise fatal[0]
+        if fatal:
+            msg = "several producers raised while they were being closed"
+            raise BaseExceptionGroup(msg, fatal)
 
     def _queue(self, command: Command[Req, S]) -> None:
         if not command.queued:
@@ -270,7 +280,7 @@ class Pipeline(Generic[Req, S]):
             if self._write(command, background.take()) and end is None:
                 return  # it is watched again when these are sent
         if end is not None:
-            self._ended(command, end, is_call=isinstance(background, Call))
+            self._ended(command, background, end)
         elif not background.watch():
             self._queue(command)
 
@@ -280,16 +290,18 @@ class Pipeline(Generic[Req, S]):
         self._put(buffers)
         if buffers:
             self._written.append(command)
-        if not command.has_chunks_out:
-            command.has_chunks_out = True
+        if not command.has_streamed:
+            command.has_streamed = True
             if self._hooks.first_chunk:
                 tell(self._hooks.first_chunk, command)
         return bool(buffers)
 
-    def _ended(self, command: Command[Req, S], end: End, *, is_call: bool) -> None:
+    def _ended(self, command: Command[Req, S], background: Background, end: End) -> None:
         """Its background work is done, and all of its chunks were taken."""
         command.background = None
         status: S | Status = Status.OK
+        if end.error is None or isinstance(end.error, Exception):
+            self._report([background.closing_error])
         if end.error is not None:
             if not isinstance(end.error, Exception):
                 raise end.error.with_traceback(end.traceback)  # a KeyboardInterrupt is not lost
@@ -297,6 +309,7 @@ class Pipeline(Generic[Req, S]):
             status = Status.FAILED
         else:
             command.result = end.result
+            is_call = isinstance(background, Call)
             if end.result is Status.WOULD_BLOCK and not is_call:
                 command.exception = RuntimeError("a producer returned WOULD_BLOCK, which is no end")
                 status = Status.FAILED
