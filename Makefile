@@ -51,6 +51,7 @@ coverage: setup ## run the tests and say which lines none of them reaches
 
 bench: setup ## run the benchmarks (QUICK=--quick for a short run)
 	@$(BIN)/python -m benchmarks.handoff $(QUICK)
+	@$(BIN)/python -m benchmarks.front_end $(QUICK)
 
 wheel: setup ## build wheel and sdist, and test the wheel apart from the source tree
 	@$(BIN)/python .ci/wheel.py

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,10 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+if not (ROOT / "examples").is_dir():  # the wheel is tested apart from the tree: these are about the tree
+    collect_ignore_glob = ["range_scan/*", "test_*_server.py", "test_benchmarks.py"]
 
 # The same examples each time, however slow the machine. For others: --hypothesis-profile=explore
 settings.register_profile(
