@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-if not (ROOT / "examples").is_dir():  # the wheel is tested apart from the tree: these are about the tree
+if not (ROOT / "examples").is_dir():  # the wheel is tested apart: these are about the tree
     collect_ignore_glob = ["range_scan/*", "test_*_server.py", "test_benchmarks.py"]
 
 # The same examples each time, however slow the machine. For others: --hypothesis-profile=explore
