@@ -74,6 +74,7 @@ class Pipeline(Generic[Req, S]):
         self.unsent = 0  # bytes: `_out`, and what is being sent
         self.wants_data = True  # the protocol has no whole request
         self.pulled = 0  # requests, since the beginning
+        self.completed = 0  # commands, since the beginning
         self.closing = False  # no further request is pulled
         self.half_closed = False
         self.refused = False  # what the client sent is wrong
@@ -322,6 +323,7 @@ class Pipeline(Generic[Req, S]):
     def _complete(self, command: Command[Req, S], status: S | Status) -> None:
         counters = self._counters
         counters.completed += 1
+        self.completed += 1
         if status is Status.FAILED:
             counters.failed += 1
             if command.exception is not None:

@@ -78,6 +78,7 @@ class Session(Generic[Req, S]):
         self._sent_at_once = 0  # times, since the owner last gave way
         self._lingers = False  # the client has time to read the last of it
         self._active_at = trio.current_time()
+        self._completed = 0  # commands, when we looked last
         self.pipeline = Pipeline(protocol, shared, self._to_do.wake)
         self.connection = Connection(protocol, peer_of(stream), self.close, self.abort)
         self.pipeline.connection = self.connection
@@ -134,8 +135,9 @@ class Session(Generic[Req, S]):
         self._watchdog.forget(self)
         try:
             with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(self._stream)
-                await wait_whatever_comes(*(b.finished for b in self.pipeline.drop()))
+                closing = self.pipeline.drop()
+                await self._close_stream()
+                await wait_whatever_comes(*(background.finished for background in closing))
                 self.pipeline.report_closed()
         finally:
             if disconnect := getattr(self._engine, "disconnect", None):
@@ -143,6 +145,12 @@ class Session(Generic[Req, S]):
                     disconnect(self.connection)
                 except Exception:
                     logger.exception("disconnect of the engine failed for %s", self.connection.peer)
+
+    async def _close_stream(self) -> None:
+        try:
+            await trio.aclose_forcefully(self._stream)
+        except Exception:
+            logger.exception("closing the stream of %s failed", self.connection.peer)
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -306,6 +314,8 @@ class Session(Generic[Req, S]):
     def check(self, now: float) -> bool:
         """See `Watched`."""
         settings, pipeline = self._settings, self.pipeline
+        if pipeline.completed > self._completed:  # progress, though a quiet command sends nothing
+            self._completed, self._active_at = pipeline.completed, now
         if now > self._sending_since + settings.write_timeout:
             self._time_out("it has not read anything", "write_timeout", settings.write_timeout)
         elif self._gone.is_set() and now > self._active_at + settings.half_close_timeout:
