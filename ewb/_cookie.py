@@ -145,7 +145,8 @@ class Cookie(ABC, Generic[Req, S]):
 
         For a cookie that would block without having asked for `produce` or `run`. What comes while
         `execute` has not returned yet is kept. What comes second, or while something asked for is under
-        way, or after the command is done or its connection gone, is ignored.
+        way, or after the command is done or its connection gone, is ignored. So whoever hands something
+        over that must not be lost looks in `Engine.disconnect` whether it was taken.
 
         Args:
             status: what `execute` will find as `cookie.status`.

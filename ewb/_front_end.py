@@ -86,7 +86,8 @@ class FrontEnd(Generic[Req, S]):
             commands_per_turn: commands after which other connections have their turn.
             max_unsent: bytes encoded and not sent, of one connection, plus what one command adds at
                 a time. No commands are started, and no streams read, then.
-            max_frame: bytes of a frame that is not whole yet. The connection is closed then.
+            max_frame: bytes of a frame that is not whole yet. The connection is closed then, without
+                a word: a protocol that has one for it needs a smaller bound of its own.
             frame_timeout: seconds within which a frame that has begun must be whole, or 64 KiB
                 longer. The connection is closed then, after what is in flight was answered.
             write_timeout: seconds within which a client must read something of what is being sent.
@@ -97,7 +98,9 @@ class FrontEnd(Generic[Req, S]):
             idle_timeout: seconds without a byte, nothing being in flight, after which a connection
                 is closed.
             half_close_timeout: seconds without progress that commands have to finish once their
-                client sends no more; it may have left for good.
+                client sends no more; it may have left for good, which TCP does not tell. 0: it has;
+                its commands are dropped, and that it leaves is noticed at once, also during a lone
+                SERIAL command (else within a quarter of a second, as that saves a change of tasks).
             hooks: are told of the life of each cookie.
 
         Raises:

@@ -40,7 +40,10 @@ class Hook(Generic[Req, S]):
         """`execute` returned `WOULD_BLOCK`."""
 
     def notified(self, cookie: Cookie[Req, S], at: float) -> None:
-        """What it waited for is there: it was notified, or its background work has ended."""
+        """What it waited for is there: it was notified, or its background work has ended.
+
+        Called within `Cookie.notify`, if that is called on the front end.
+        """
 
     def first_chunk(self, cookie: Cookie[Req, S], at: float) -> None:
         """The first chunks of its stream were encoded."""

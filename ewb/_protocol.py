@@ -39,7 +39,9 @@ class ProtocolError(Exception):
 
 
 class Protocol(Structural[Req, S_contra, T, P_contra]):
-    """A wire format: one object per connection, which does no I/O. Need not be inherited.
+    """A wire format: one object per connection, which does no I/O.
+
+    Need not be inherited; but then type checkers look at the methods, and `order` has its default.
 
     Thread: front end, for all methods. An exception other than `ProtocolError` is logged, and closes
     the connection that it came from.

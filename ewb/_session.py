@@ -159,7 +159,7 @@ class Session(Generic[Req, S]):
         """The reader's task."""
         pipeline = self.pipeline
         while not self._gone.is_set():
-            if not (self._lingers or self._sending_since < inf or pipeline.may_start_more):
+            if not self._reader_has_to_read:
                 self._reader_rests = True
                 self._to_do.wake()  # the owner may read
                 await self._reader_wanted.wait()
@@ -169,6 +169,13 @@ class Session(Generic[Req, S]):
             await self._take_in(await self._stream.receive_some(READ_AT_ONCE))
             if pipeline.has_something_to_do:
                 self._to_do.wake()
+
+    @property
+    def _reader_has_to_read(self) -> bool:
+        """Because the owner cannot: it waits for the client, or for what is in flight."""
+        pipeline = self.pipeline
+        eager = self._settings.half_close_timeout == 0 and not pipeline.is_idle
+        return self._lingers or self._sending_since < inf or pipeline.may_start_more or eager
 
     def _want_reader(self) -> None:
         """The owner cannot read itself now."""
@@ -185,6 +192,8 @@ class Session(Generic[Req, S]):
             self._gone.set()
         self.pipeline.feed(bytes(data))
         await self._start_commands()
+        if not data and self._settings.half_close_timeout == 0 and not self.pipeline.is_idle:
+            self.abort()
         self._watchdog.watch(self)
 
     async def _start_commands(self) -> None:
@@ -198,6 +207,8 @@ class Session(Generic[Req, S]):
     def _look_at_frame(self) -> None:
         pipeline, frame = self.pipeline, self._frame
         frame.look(pipeline.pulled, wants_data=pipeline.wants_data)
+        if frame.stalled_since < inf:
+            self._watchdog.watch(self)
         if pipeline.wants_data and frame.unparsed > self._settings.max_frame:
             self._refuse(f"a frame of more than {self._settings.max_frame} bytes (max_frame)")
 
@@ -239,7 +250,7 @@ class Session(Generic[Req, S]):
                 if self._late is not None:
                     return
             elif not pipeline.is_over:
-                if pipeline.may_start_more:
+                if pipeline.may_start_more or self._settings.half_close_timeout == 0:
                     self._want_reader()
                 self._sent_at_once = 0
                 await self._to_do.wait()
@@ -336,9 +347,8 @@ class Session(Generic[Req, S]):
             self._sending_since < inf
             or self._gone.is_set()
             or self._frame.stalled_since < inf
-            or (self._reader_rests and not pipeline.is_idle)
-            or (pipeline.is_idle and settings.idle_timeout < inf)
-            or (not pipeline.is_idle and settings.command_timeout < inf)
+            or settings.idle_timeout < inf
+            or (not pipeline.is_idle and (self._reader_rests or settings.command_timeout < inf))
         )
 
     def _check_commands(self, since: float) -> None:

@@ -89,7 +89,7 @@ class FrontEndSettings:
     write_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
     command_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
     idle_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
-    half_close_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
+    half_close_timeout: float = attrs.field(validator=_seconds(0, math.inf))
 
     @property
     def shortest_timeout(self) -> float:
@@ -99,7 +99,7 @@ class FrontEndSettings:
             self.write_timeout,
             self.command_timeout,
             self.idle_timeout,
-            self.half_close_timeout,
+            self.half_close_timeout or math.inf,
         )
 
 

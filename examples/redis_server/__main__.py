@@ -1,0 +1,58 @@
+"""The program: `python -m examples.redis_server`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from signal import SIGINT, SIGTERM
+
+import trio
+
+import ewb
+
+from .engine import RedisEngine
+from .resp import RespProtocol
+
+GRACE = 2
+"""Seconds that commands have to finish when the server is told to end."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a KEYS that searches lets the front end have the interpreter."""
+
+
+async def serve(host: str, port: int) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    async with (
+        ewb.open_workers(switch_interval=SWITCH_INTERVAL) as workers,
+        trio.open_nursery() as timers,
+        trio.open_nursery() as nursery,
+    ):
+        engine = RedisEngine(timers)
+        # As in Redis, a client that sends no more has left: it must not take an element with it.
+        front_end = ewb.FrontEnd(RespProtocol, engine, workers, half_close_timeout=0)
+        with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+            nursery.start_soon(partial(front_end.serve_listeners, listeners, grace=GRACE))
+            print(f"listening on {host}:{listeners[0].socket.getsockname()[1]}", flush=True)
+            await anext(signals)
+            front_end.shutdown()
+            engine.close()
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.redis_server",
+        description="A small Redis: strings, lists, KEYS as a stream, BLPOP.",
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", default=6379, type=int)
+    options = parser.parse_args()
+    try:
+        trio.run(serve, options.host, options.port)
+    except OSError as error:
+        sys.exit(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()
