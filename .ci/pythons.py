@@ -1,4 +1,4 @@
-"""Run all tests on each CPython that is asked for and that this machine has: pythons.py 3.11 3.12 ...
+"""Run the tests on each CPython that is asked for and that this machine has: pythons.py 3.11 3.12 ...
 
 Each has an environment of its own, `.venvs/3.x/`, with what the tests need, from the lock file. Also
 with `-X dev`, and with a switch interval of a microsecond, under which races show.
@@ -44,7 +44,7 @@ def test(python: str, version: str) -> bool:
         subprocess.run(install, check=True)
         stamp.write_bytes(lock.read_bytes())
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EWB_SWITCH_INTERVAL": "1e-6"}
-    command = [str(binary), "-X", "dev", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [str(binary), "-X", "dev", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
 

@@ -9,14 +9,10 @@ is the measure of how long an echo may take. What it pays for its politeness is 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -24,6 +20,7 @@ import trio
 
 import ewb
 
+from . import _client_process
 from ._harness import at_least, at_most, figure, percentile, ratio
 from ._work import compute, steps_for
 
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 
     from ._harness import Figure, Run
 
-CLIENT = Path(__file__).with_name("_echo_client.py")
 PRODUCERS = 4
 COMPUTED = 200e-6
 CHUNK = bytes(64)
@@ -116,21 +112,15 @@ def watch(producing: Callable[[Counter], AbstractAsyncContextManager[None]], sec
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listener.socket.getsockname()[1]
         async with listener, producing(counter):
-            with _client(port, seconds) as client:
+            with _client_process.start("_echo_client", port=port, seconds=seconds) as client:
                 stream = await listener.accept()
                 started, before = perf_counter(), counter.chunks
                 await _echo(stream)
                 rate = (counter.chunks - before) / (perf_counter() - started)
-                times = await trio.to_thread.run_sync(lambda: client.communicate()[0])
-        latencies = [float(latency) for latency in json.loads(times)]
+                latencies = await trio.to_thread.run_sync(_client_process.seen_by, client, seconds)
         return Seen(rate, percentile(latencies, 50), percentile(latencies, 99))
 
     return trio.run(main)
-
-
-def _client(port: int, seconds: float) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", str(CLIENT), str(port), str(seconds)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
 async def _echo(stream: trio.SocketStream) -> None:

@@ -329,7 +329,7 @@ class Session(Generic[Req, S]):
             self._completed, self._active_at = pipeline.completed, now
         if now > self._sending_since + settings.write_timeout:
             self._time_out("it has not read anything", "write_timeout", settings.write_timeout)
-        elif self._gone.is_set() and now > self._active_at + settings.half_close_timeout:
+        elif self._gone.is_set() and now > self._active_at + (settings.half_close_timeout or inf):
             self._time_out(
                 "its commands made no progress since it half-closed",
                 "half_close_timeout",

@@ -1,0 +1,25 @@
+"""How many commands does a server answer, if clients send more than one at a time?
+
+The commands are answered at once, so it is the server that is measured, and what it adds to a command.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._commands import Commands, compare
+
+if TYPE_CHECKING:
+    from ._harness import Figure, Run
+
+CONNECTIONS = 8
+DEPTHS = (1, 16, 128)
+
+
+def measure(run: Run) -> list[Figure]:
+    """A table for each depth."""
+    figures: list[Figure] = []
+    for depth in DEPTHS:
+        commands = Commands(CONNECTIONS, seconds=run.pick(0.8, 0.3), depth=depth)
+        figures += compare(run, f"{depth} in flight", commands)
+    return figures

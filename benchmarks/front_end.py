@@ -1,0 +1,42 @@
+"""Measures ewb's front end: commands a second, cost of a would-block, courtesy of streams.
+
+Every figure stands beside what it is compared with, measured in the same run: servers written by hand
+on Trio, and with a blocking thread for each connection. Clients are processes of their own. What is
+compared runs in turn, again and again; a figure is the median of these repetitions, and beside it stand
+the lowest and the highest. A ratio is taken within each repetition. "NO" in the last column is a target
+that was missed on this machine, in this run; the numbers after it say in how many repetitions it was
+reached.
+
+Give it a machine that has nothing else to do: on a busy one the spread will be wide.
+"""
+
+from __future__ import annotations
+
+from . import _connections, _pipelining, _redis, _reordering, _stream_neighbours, _would_block
+from ._program import Program, Question, run
+
+QUESTIONS = {
+    "pipelining": Question("Commands answered at once, on 8 connections", _pipelining.measure),
+    "connections": Question("Commands answered at once, one in flight each", _connections.measure),
+    "would-block": Question(
+        "Commands that block in the background, one in flight each", _would_block.measure
+    ),
+    "neighbours": Question(
+        "A short command, while 8 other connections stream", _stream_neighbours.measure
+    ),
+    "reorder": Question("A short command on the connection of an endless stream", _reordering.measure),
+    "redis": Question("The Redis example, on 50 connections", _redis.measure),
+}
+
+EXAMPLES = """
+examples:
+  python -m benchmarks.front_end --quick                    under two minutes
+  python -m benchmarks.front_end --json results.json        all of it, every value kept
+  python -m benchmarks.front_end --only would-block         one question
+  python -m benchmarks.front_end --only pipelining --repetitions 31
+
+The exit code is 0 whether or not the targets were reached: read the table.
+"""
+
+if __name__ == "__main__":
+    run(Program("front_end", __doc__, QUESTIONS, EXAMPLES, minutes="ten"))

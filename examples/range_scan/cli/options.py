@@ -1,0 +1,81 @@
+"""The options that commands share: where the server is, and who one is there."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from examples.range_scan.client import Client, ClientError, Login
+from examples.range_scan.settings import DEFAULT_PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Command: TypeAlias = Callable[..., None]
+
+PASSWORD_VARIABLE = "RANGE_SCAN_PASSWORD"  # noqa: S105 - its name
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def login_options(command: Command) -> Command:
+    """Add the options of who one is; the command gets `bucket`, `user` and `password`."""
+
+    @click.option("--bucket", default="default", help="The bucket's name.")
+    @click.option("--user", default="Administrator", help="Who logs in.")
+    @click.option(
+        "--password",
+        envvar=PASSWORD_VARIABLE,
+        show_envvar=True,
+        default=DEFAULT_PASSWORD,
+        show_default=False,
+        help="Others on this machine may see it here: better in the environment, or in a file.",
+    )
+    @click.option("--password-file", type=EXISTING_FILE, help="The password is the file's first line.")
+    @functools.wraps(command)
+    def run(*, password: str, password_file: Path | None, **options: Any) -> None:
+        if password_file is not None:
+            password, _, _ = password_file.read_text().partition("\n")
+        command(password=password, **options)
+
+    return run
+
+
+def with_client(command: Command) -> Command:
+    """Add the options of where the server is; the command gets a client of it, first.
+
+    What goes wrong between the two is said in one line, and the exit code is 1.
+    """
+
+    @click.option("--host", default="127.0.0.1", help="The server's address.")
+    @click.option("--port", default=11210, help="The server's port.")
+    @click.option("--no-auth", is_flag=True, help="Do not log in: the server was started so.")
+    @click.option("--tls-ca", type=EXISTING_FILE, help="Speak TLS, and trust these certificates.")
+    @login_options
+    @functools.wraps(command)
+    def run(
+        *,
+        host: str,
+        port: int,
+        no_auth: bool,
+        tls_ca: Path | None,
+        bucket: str,
+        user: str,
+        password: str,
+        **options: Any,
+    ) -> None:
+        login = None if no_auth else Login(user, password)
+        try:
+            tls = None if tls_ca is None else ssl.create_default_context(cafile=tls_ca)
+            with Client.connect(host, port, login, bucket=bucket, tls=tls) as client:
+                command(client, **options)
+        except ssl.SSLError as error:
+            msg = f"cannot use the certificates in {tls_ca} ({error}): give a file of them in PEM"
+            raise click.ClickException(msg) from error
+        except ClientError as error:
+            raise click.ClickException(str(error)) from error
+
+    return run

@@ -1,0 +1,119 @@
+"""`scan`: a range, a prefix or a sample, to the terminal or to a file."""
+
+from __future__ import annotations
+
+import json
+from time import perf_counter
+from typing import IO, TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from examples.range_scan import wire
+from examples.range_scan.client import Range, Sample, plain
+
+from .options import with_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from examples.range_scan.client import Client
+
+
+@click.command()
+@click.option("--prefix", help="The keys that begin so.")
+@click.option("--start", help="The first key, or where it would be.")
+@click.option("--end", help="The key before which to stop.")
+@click.option("--sample", type=click.IntRange(1), help="About so many of each vBucket's documents.")
+@click.option("--seed", default=0, help="Which sample: the same seed gives the same one.")
+@click.option("--collection", metavar="SCOPE.NAME", help="The collection to scan.")
+@click.option("--keys-only", is_flag=True, help="No documents, only their keys.")
+@click.option("--limit", type=click.IntRange(1), help="Stop after so many.")
+@click.option(
+    "--output", type=click.File("w", encoding="utf-8", lazy=True), default="-", help="A file."
+)
+@with_client
+def scan(
+    client: Client,
+    *,
+    prefix: str | None,
+    start: str | None,
+    end: str | None,
+    sample: int | None,
+    seed: int,
+    collection: str | None,
+    keys_only: bool,
+    limit: int | None,
+    output: IO[str],
+) -> None:
+    """Scan a range of keys, a prefix, or a sample; with none of them, everything.
+
+    A line for each: the key, or JSON with key and value. Keys are in order within each vBucket.
+    """
+    pick = _pick(prefix, start, end, sample, seed)
+    number = 0 if collection is None else client.collection_id(collection)
+    found = size = 0
+    began = perf_counter()
+    columns = (SpinnerColumn(), TextColumn("Scanning: {task.fields[found]:,} documents"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Scanning", found=0)
+        for packet in client.scan_all(
+            pick, collection=number, keys_only=keys_only, name="command line"
+        ):
+            lines = list(_lines(packet, keys_only=keys_only))[
+                : None if limit is None else limit - found
+            ]
+            output.write("".join(lines))
+            found, size = found + len(lines), size + len(packet)
+            progress.update(task, found=found)
+            if found == limit:
+                break
+    output.flush()
+    seconds = perf_counter() - began
+    click.echo(
+        f"{found:,} documents, {size / 1e6:.1f} MB received, in {seconds:.2f} s: "
+        f"{found / seconds:,.0f} documents/s, {size / seconds / 1e6:.1f} MB/s",
+        err=True,
+    )
+
+
+def _pick(
+    prefix: str | None, start: str | None, end: str | None, sample: int | None, seed: int
+) -> Range | Sample:
+    """What the options mean."""
+    is_range = start is not None or end is not None
+    if [prefix is not None, is_range, sample is not None].count(True) > 1:
+        msg = "choose one: --prefix, or --start and --end, or --sample"
+        raise click.UsageError(msg)
+    if sample is not None:
+        return Sample(samples=sample, seed=seed)
+    if prefix is not None:
+        return Range.prefix(prefix.encode())
+    return Range(start=(start or "").encode(), end=None if end is None else end.encode())
+
+
+def _lines(packet: bytes, *, keys_only: bool) -> Iterator[str]:
+    """What is shown of a packet."""
+    if keys_only:
+        for key in wire.keys_in(packet):
+            yield _text(key) + "\n"
+    else:
+        for document in wire.documents_in(packet):
+            shown = {"key": _text(document.key), "value": _value(document)}
+            yield json.dumps(shown, ensure_ascii=False) + "\n"
+
+
+def _value(document: wire.ScannedDocument) -> object:
+    """The value: JSON as what it is, anything else as text."""
+    text = _text(plain(document.value, document.datatype))
+    if document.datatype & wire.Datatype.JSON:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="backslashreplace")

@@ -1,0 +1,79 @@
+"""`serve`: the server itself."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from examples.range_scan import server
+from examples.range_scan.settings import ServerError, ServerSettings
+
+from .options import EXISTING_FILE, login_options
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", help="The address to listen at.")
+@click.option("--port", default=11210, help="The port to listen at; 0 is any that is free.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("range-scan-data"),
+    help="The directory of the store; it is made if it is not there.",
+)
+@click.option(
+    "--vbuckets", type=click.IntRange(1, 1024), help="How many a new store has.  [default: 64]"
+)
+@click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    metavar="SCOPE.NAME",
+    help="A collection to make if it is not there. May be given more than once.",
+)
+@click.option("--no-auth", is_flag=True, help="Let anyone in. On loopback only.")
+@click.option(
+    "--allow-plain", is_flag=True, help="Let clients send the password as it is, without TLS."
+)
+@click.option("--tls-cert", type=EXISTING_FILE, help="A chain of certificates in PEM: speak TLS.")
+@click.option("--tls-key", type=EXISTING_FILE, help="The key of the first of them, in PEM.")
+@click.option("--threads", type=click.IntRange(1), default=4, help="Workers that read for scans.")
+@click.option(
+    "--max-size",
+    type=click.IntRange(1),
+    default=64,
+    metavar="GIB",
+    help="What the store may grow to; reserved at once, but not on the disk.",
+)
+@click.option(
+    "--no-sync",
+    is_flag=True,
+    help="Acknowledge writes before they are on disk: a power failure may lose them, or the store.",
+)
+@click.option("--verbose", is_flag=True, help="Log more, to standard error.")
+@login_options
+def serve(*, verbose: bool, no_sync: bool, max_size: int, **options: Any) -> None:
+    """Serve a store, until Ctrl-C or SIGTERM.
+
+    Prints `listening on HOST:PORT` when it is ready. At the end it lets commands finish, and exits with
+    0; at a second Ctrl-C it does not wait for them.
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    settings = ServerSettings(sync=not no_sync, max_size=max_size << 30, **options)
+    try:
+        trio.run(server.run, settings)
+    except* ServerError as errors:
+        raise _first(errors) from None
+
+
+def _first(errors: BaseExceptionGroup[ServerError]) -> click.ClickException:
+    """What is said of them, in one line: they come one at a time, in the groups of their nurseries."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return click.ClickException(str(error))

@@ -1,0 +1,34 @@
+"""`stats`: what the server says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from .options import with_client
+
+if TYPE_CHECKING:
+    from examples.range_scan.client import Client
+
+
+@click.command()
+@click.argument("group", type=click.Choice(["general", "range-scans", "vbucket"]), default="general")
+@click.option("--plain", is_flag=True, help="Lines of a name and a value, for other programs.")
+@with_client
+def stats(client: Client, *, group: str, plain: bool) -> None:
+    """Show what the server says of itself.
+
+    GROUP is general (the default), range-scans or vbucket.
+    """
+    found = client.statistics(group)
+    if plain:
+        for name, value in found.items():
+            click.echo(f"{name} {value}")
+        return
+    table = Table(group, "")
+    for name, value in found.items():
+        table.add_row(name, value)
+    Console(highlight=False).print(table)

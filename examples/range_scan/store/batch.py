@@ -1,0 +1,176 @@
+"""One write transaction: documents, seqnos, expiries and tallies change together or not at all.
+
+What changes beside the documents is kept in memory until the commit, so that a group of a thousand
+writes to one vBucket stores its sequence number once. Thread: writer, from its begin to its end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .directory import file_size
+from .layout import (
+    META_CAS,
+    PREFIX,
+    U32,
+    U64,
+    Tally,
+    VBucket,
+    document_key,
+    expiry_key,
+    pack_tally,
+    pack_vbucket,
+    tally_key,
+    vbucket_key,
+)
+from .records import LARGE, decode_record, encode_record, is_live, pack_now, record_expiry
+from .state import Sizes
+
+if TYPE_CHECKING:
+    from .records import Document
+    from .state import State
+    from .tables import Tables
+
+_EXPIRY_SIZE = U32.size
+_PAGES = 16 << 10  # bytes a document's change writes in pages of the trees, beside the document
+_FREED_SHARE = 256  # LMDB's list of the pages that a `clear` frees is smaller than they by this factor
+_NANOSECONDS = 1_000_000_000
+
+
+class Batch:
+    """A write transaction on the store, as of `now`. End it with `commit` or `abort`."""
+
+    def __init__(self, tables: Tables, state: State, now: float) -> None:
+        self._tables = tables
+        self._state = state
+        self._now = pack_now(now)
+        self._least_cas = int(now * _NANOSECONDS)
+        self._cas = state.cas
+        self.written = 16 * _PAGES
+        """About how many bytes the commit will write, rather more than fewer."""
+        self._vbuckets: dict[int, VBucket] = {}
+        self._tallies: dict[tuple[int, int], Tally] = {}
+        self._txn = tables.environment.begin(write=True, buffers=True, db=tables.documents)
+
+    def find(self, vb: int, collection: int, key: bytes) -> Document | None:
+        """The document, if it is there and has not expired."""
+        record = self._txn.get(document_key(vb, collection, key))
+        if record is None or not is_live(record, self._now):
+            return None
+        return decode_record(bytes(record))
+
+    def put(self, vb: int, collection: int, document: Document) -> Document:
+        """Write it, whatever was there. Returns it with the CAS and sequence number that it got."""
+        key = document_key(vb, collection, document.key)
+        self._forget(vb, collection, key)
+        self._cas = max(self._cas + 1, self._least_cas)
+        document = document._replace(seqno=self._advance(vb), cas=self._cas)
+        record = encode_record(document)
+        self._txn.put(key, record)
+        self.written += 2 * len(record)
+        if document.expiry:
+            self._txn.put(expiry_key(document.expiry, key), b"", db=self._tables.expiries)
+        self._count(vb, collection, 1, len(record), expires=document.expiry != 0)
+        return document
+
+    def delete(self, vb: int, collection: int, key: bytes) -> VBucket:
+        """Delete a document that is there. Returns the vBucket as it is then; see `cas`, too."""
+        stored_key = document_key(vb, collection, key)
+        self._forget(vb, collection, stored_key)
+        self._txn.delete(stored_key)
+        self._cas = max(self._cas + 1, self._least_cas)
+        self._advance(vb)
+        return self.vbucket(vb)
+
+    def clear(self) -> None:
+        """Delete all documents. A vBucket that had any gets one sequence number for it."""
+        for place in {*self._state.tallies, *self._tallies}:
+            if self._tally(*place).documents:
+                self._tallies[place] = Tally()
+                self._advance(place[0])
+        self._cas = max(self._cas + 1, self._least_cas)
+        self.written += self.used_size() // _FREED_SHARE
+        self._txn.drop(self._tables.documents, delete=False)
+        self._txn.drop(self._tables.expiries, delete=False)
+
+    def purge(self, at_most: int) -> int:
+        """Delete documents that have expired. Returns how many."""
+        expired: list[bytes] = []
+        with self._txn.cursor(db=self._tables.expiries) as cursor:
+            for view in cursor.iternext(values=False):
+                key = bytes(view)
+                if key[:_EXPIRY_SIZE] > self._now or len(expired) == at_most:
+                    break
+                expired.append(key[_EXPIRY_SIZE:])
+        for key in expired:
+            vb, collection = PREFIX.unpack_from(key)
+            self.delete(vb, collection, key[PREFIX.size :])
+        return len(expired)
+
+    def vbucket(self, vb: int) -> VBucket:
+        """The vBucket as this transaction leaves it."""
+        return self._vbuckets.get(vb) or self._state.vbuckets[vb]
+
+    @property
+    def cas(self) -> int:
+        """The CAS that was given out last."""
+        return self._cas
+
+    def used_size(self) -> int:
+        """How many bytes of the file the documents use then."""
+        return self._tables.used_size(self._txn)
+
+    def commit(self) -> dict[int, VBucket]:
+        """Bring it to the disk, then into memory. Returns the vBuckets that changed; lmdb.Error."""
+        self._store_state()
+        used = self.used_size()
+        self._txn.commit()
+        state = self._state
+        for vb, vbucket in self._vbuckets.items():
+            state.vbuckets[vb] = vbucket
+        state.tallies.update(self._tallies)
+        state.cas = self._cas
+        state.sizes = Sizes(file_size(self._tables.environment), used)
+        return self._vbuckets
+
+    def abort(self) -> None:
+        """Leave the store as it was."""
+        self._txn.abort()
+
+    def _forget(self, vb: int, collection: int, key: bytes) -> None:
+        """Take what is stored under `key`, if anything, out of the expiries and the tally."""
+        record = self._txn.get(key)
+        if record is None:
+            return
+        size, expiry = len(record), record_expiry(record)
+        if expiry:
+            self._txn.delete(expiry_key(expiry, key), db=self._tables.expiries)
+        self._count(vb, collection, -1, size, expires=expiry != 0)
+
+    def _count(self, vb: int, collection: int, one: int, size: int, *, expires: bool) -> None:
+        documents, expiring, large, total = self._tally(vb, collection)
+        self._tallies[vb, collection] = Tally(
+            documents + one,
+            expiring + (one if expires else 0),
+            large + (one if size > LARGE else 0),
+            total + one * size,
+        )
+
+    def _tally(self, vb: int, collection: int) -> Tally:
+        place = vb, collection
+        return self._tallies.get(place) or self._state.tallies.get(place) or Tally()
+
+    def _advance(self, vb: int) -> int:
+        uuid, seqno = self.vbucket(vb)
+        self._vbuckets[vb] = VBucket(uuid, seqno + 1)
+        self.written += _PAGES
+        return seqno + 1
+
+    def _store_state(self) -> None:
+        state = self._tables.state
+        for vb, vbucket in self._vbuckets.items():
+            self._txn.put(vbucket_key(vb), pack_vbucket(vbucket), db=state)
+        for place, tally in self._tallies.items():
+            self._txn.put(tally_key(*place), pack_tally(tally), db=state)
+        if self._cas != self._state.cas:
+            self._txn.put(META_CAS, U64.pack(self._cas), db=state)

@@ -1,0 +1,113 @@
+"""A document as it is stored: byte for byte the item that a scan sends.
+
+    flags u32, expiry u32, seqno u64, cas u64, datatype u8,
+    leb128 key length, key, leb128 value length, value
+
+So a scan's chunk is one join of stored bytes. The price is that the key is stored twice.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from .layout import MAX_KEY, U32
+
+LARGE = 2048
+"""A record of more bytes is large: where there is one, scans do not copy before they need to."""
+
+MAX_VALUE = 20 << 20
+"""Bytes in the largest value."""
+
+_HEAD = struct.Struct(">IIQQB")
+_EXPIRY = slice(4, 8)
+_NEVER = U32.pack(0)
+_SEQNO = slice(8, 16)
+_SEVEN_BITS = 0x7F
+
+
+class Document(NamedTuple):
+    """A document with all that the store knows of it. `expiry` is in Unix seconds; 0 is never."""
+
+    key: bytes
+    value: bytes
+    flags: int
+    expiry: int
+    seqno: int
+    cas: int
+    datatype: int
+
+
+def encode_leb128(number: int) -> bytes:
+    """An unsigned number, seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while number > _SEVEN_BITS:
+        encoded.append(number & _SEVEN_BITS | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+KEY_LENGTHS = [encode_leb128(length) for length in range(MAX_KEY + 1)]
+"""The leb128 length of each key there can be: a scan of keys looks them up."""
+
+
+def encode_record(document: Document) -> bytes:
+    """The document as it is stored and sent."""
+    return b"".join(
+        (
+            _HEAD.pack(
+                document.flags, document.expiry, document.seqno, document.cas, document.datatype
+            ),
+            KEY_LENGTHS[len(document.key)],
+            document.key,
+            encode_leb128(len(document.value)),
+            document.value,
+        )
+    )
+
+
+def decode_record(record: bytes) -> Document:
+    """The reverse of `encode_record`."""
+    flags, expiry, seqno, cas, datatype = _HEAD.unpack_from(record)
+    key, end = _field(record, _HEAD.size)
+    value, _ = _field(record, end)
+    return Document(key, value, flags, expiry, seqno, cas, datatype)
+
+
+def record_key(record: bytes | memoryview) -> bytes:
+    """The document's key, without decoding the rest."""
+    return _field(record, _HEAD.size)[0]
+
+
+def record_seqno(record: bytes | memoryview) -> bytes:
+    """The sequence number, as it is stored."""
+    return bytes(record[_SEQNO])
+
+
+def record_expiry(record: bytes | memoryview) -> int:
+    """When the document expires."""
+    return int.from_bytes(record[_EXPIRY], "big")
+
+
+def pack_now(now: float) -> bytes:
+    """The time as `is_live` compares it, in whole Unix seconds."""
+    return U32.pack(int(now))
+
+
+def is_live(record: bytes | memoryview, now: bytes) -> bool:
+    """Whether the document has not expired. A document expires as its second begins."""
+    expiry = bytes(record[_EXPIRY])
+    return expiry == _NEVER or expiry > now
+
+
+def _field(record: bytes | memoryview, start: int) -> tuple[bytes, int]:
+    """What follows its leb128 length at `start`, and where it ends."""
+    length = shift = 0
+    while True:
+        byte = record[start]
+        start += 1
+        length |= (byte & _SEVEN_BITS) << shift
+        shift += 7
+        if byte <= _SEVEN_BITS:
+            return bytes(record[start : start + length]), start + length

@@ -1,0 +1,224 @@
+"""The store's one writer: a thread that begins, writes and commits every write transaction.
+
+Invariants:
+
+- A callback is called exactly once, in the order of submission, after the commit with its mutation is
+  on disk, or with the failure.
+- All that waits when a commit begins is one group, within bounds: many writes share one fsync.
+- A group that finds no room is done again one mutation at a time, so that only those fail that must.
+- After any other failure of a commit nothing more is written. A failed fsync may have dropped what it
+  was to bring to the disk, and a second one may succeed all the same (which is how others lost data);
+  so what is on the disk is known again only when the store has been closed and opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections import deque
+from threading import Condition, Thread
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import lmdb
+
+from .apply import apply
+from .batch import Batch
+from .errors import StoreClosedError, StoreDamagedError, StoreError, StoreFullError
+from .founding import leave
+from .mutations import Mutation, Op, Outcome, Status
+from .room import FULL, Room
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .settings import Settings
+    from .snapshots import Snapshots
+    from .state import State
+    from .tables import Tables
+    from .waiters import Waiters
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_GROUP_MUTATIONS = 1024
+_GROUP_BYTES = 64 << 20
+_SHRINKING = frozenset({Op.DELETE, Op.FLUSH})
+
+
+class _Request(NamedTuple):
+    mutation: Mutation
+    callback: Callable[[Outcome], object]
+
+
+class Writer:
+    """The thread, and what waits for it."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        state: State,
+        settings: Settings,
+        room: Room,
+        *,
+        waiters: Waiters,
+        snapshots: Snapshots,
+    ) -> None:
+        self._tables = tables
+        self._state = state
+        self._settings = settings
+        self._room = room
+        self._waiters = waiters
+        self._snapshots = snapshots
+        self._changed = Condition()
+        self._queue: deque[_Request] = deque()
+        self._closing = False
+        self.failure: StoreDamagedError | None = None
+        """Why nothing is written any more."""
+        self._thread = Thread(target=self._run, name="range-scan store writer", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def submit(self, mutation: Mutation, callback: Callable[[Outcome], object]) -> None:
+        """Have it written. Thread: any. Raises StoreClosedError."""
+        with self._changed:
+            if self._closing:
+                msg = "the store was closed"
+                raise StoreClosedError(msg)
+            self._queue.append(_Request(mutation, callback))
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Write what waits, and end the thread. Thread: any but the writer."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    # -- writer ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        purge_due = 0.0
+        while (group := self._next_group(purge_due)) is not None:
+            while group:
+                group = group[self._write(group) :]
+            if self._purging and monotonic() >= purge_due:
+                purged = self._attempt(self._purge)
+                more = purged == _GROUP_MUTATIONS
+                purge_due = monotonic() + (0 if more else self._settings.purge_interval)
+        if self.failure is None:
+            self._attempt(lambda: leave(self._tables))
+
+    def _next_group(self, purge_due: float) -> list[_Request] | None:
+        """What waits; nothing if it is time to purge; None at the end."""
+        timeout = max(purge_due - monotonic(), 0) if self._purging else None
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._queue or self._closing, timeout):
+                return []
+            count = min(len(self._queue), _GROUP_MUTATIONS)
+            return [self._queue.popleft() for _ in range(count)] or None
+
+    def _write(self, group: list[_Request]) -> int:
+        """Write the group, or its beginning, and call back. Returns how many that was."""
+        outcomes = self._attempt(lambda: self._commit(group))
+        if isinstance(outcomes, StoreFullError) and len(group) > 1:
+            return sum(self._write([request]) for request in group)
+        if isinstance(outcomes, StoreError):
+            outcomes = [self._failed(outcomes)] * len(group)
+        for request, outcome in zip(group, outcomes, strict=False):
+            try:
+                request.callback(outcome)
+            except Exception:  # noqa: BLE001 - the others must be called, too
+                _log.exception("the callback of %s raised", request.mutation.op)
+        return len(outcomes)
+
+    def _commit(self, group: list[_Request]) -> list[Outcome]:
+        if self.failure is not None:
+            raise self.failure
+        growing = any(mutation.op not in _SHRINKING for mutation, _ in group)
+        outcomes: list[Outcome] = []
+        batch = self._begin()
+        try:
+            for mutation, _ in group:
+                outcomes.append(apply(batch, mutation, self._settings.inflate))
+                if batch.written > _GROUP_BYTES:
+                    break
+            self._finish(batch, growing=growing)
+        finally:
+            batch.abort()  # of no effect after a commit
+        counters = self._state.counters
+        counters.mutations += len(outcomes)
+        counters.largest_group = max(counters.largest_group, len(outcomes))
+        return outcomes
+
+    @property
+    def _purging(self) -> bool:
+        return self.failure is None and self._state.expiring() > 0
+
+    def _purge(self) -> int:
+        """Delete expired documents. Returns how many."""
+        batch = self._begin()
+        try:
+            purged = batch.purge(_GROUP_MUTATIONS)
+            if purged:
+                self._finish(batch, growing=False)
+        finally:
+            batch.abort()
+        self._state.counters.purged += purged
+        return purged
+
+    def _begin(self) -> Batch:
+        return Batch(self._tables, self._state, self._settings.clock())
+
+    def _finish(self, batch: Batch, *, growing: bool) -> None:
+        used = batch.used_size()
+        if growing and used > self._settings.max_size:
+            msg = (
+                f"the store is full: its documents use {used} bytes of {self._settings.max_size}; "
+                "delete some, or open it with a larger maximal size"
+            )
+            raise StoreFullError(msg)
+        self._room.reserve(self._state.sizes.file, batch.written, growing=growing)
+        changed = batch.commit()
+        self._state.counters.commits += 1
+        self._waiters.resolve(changed)
+        self._snapshots.check_growth()
+
+    def _attempt(self, do: Callable[[], T]) -> T | StoreError:
+        """Do it. Returns what went wrong, if anything: all but a lack of room ends the writing."""
+        try:
+            return do()
+        except (StoreFullError, StoreDamagedError) as error:
+            return error
+        except lmdb.Error as error:
+            if _is_full(error):
+                msg = f"no room in the store or on its disk ({error}): delete something, or make room"
+                return StoreFullError(msg)
+            return self._fail(error)
+        except Exception as error:  # noqa: BLE001 - a mistake in this program, or the system's error
+            return self._fail(error)
+
+    def _fail(self, error: Exception) -> StoreDamagedError:
+        _log.error("the store failed, and writes no more", exc_info=error)
+        msg = (
+            f"a write failed ({error}), and whether it is on the disk is unknown: "
+            "the store writes no more; look after the disk, then restart"
+        )
+        self.failure = StoreDamagedError(msg)
+        return self.failure
+
+    def _failed(self, error: StoreError) -> Outcome:
+        if isinstance(error, StoreFullError):
+            self._state.counters.full += 1
+            return Outcome(Status.FULL, error=error)
+        self._state.counters.failed += 1
+        return Outcome(Status.FAILED, error=error)
+
+
+def _is_full(error: lmdb.Error) -> bool:
+    return isinstance(error, lmdb.MapFullError | lmdb.TxnFullError) or error.code in FULL | {
+        errno.ENOMEM
+    }

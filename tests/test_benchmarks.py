@@ -1,0 +1,220 @@
+"""The benchmarks measure what they say: what is compared, the clients, the program around it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from contextlib import closing
+from functools import partial
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ewb
+from benchmarks import _client_process, _redis, _reordering, _stream_neighbours
+from benchmarks._commands import WAYS, Commands
+from benchmarks._harness import Run, at_most, figure, ratio
+from benchmarks._line_servers import CALL, WAKE, by_ewb, by_hand, by_hand_with_streams, by_threads
+from benchmarks._program import Program, Question, run
+from benchmarks._reorder_client import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from benchmarks._commands import Seen
+    from benchmarks._harness import Figure
+
+pytestmark = pytest.mark.tree
+
+MOMENT = 0.02
+"""Seconds that are measured: these tests want no figures."""
+
+
+def quiet_run(*, repetitions: int) -> Run:
+    return Run(quick=True, repetitions=repetitions, tell=lambda what, share: None)  # noqa: ARG005
+
+
+# -- the harness --------------------------------------------------------------------------------------
+
+
+def test_what_is_compared_runs_in_turn_and_the_first_round_does_not_count() -> None:
+    """A B, A B, A B; of these the last two are kept."""
+    ran: list[str] = []
+
+    def way(name: str) -> int:
+        ran.append(name)
+        return len(ran)
+
+    measured = quiet_run(repetitions=2).interleaved({"a": partial(way, "a"), "b": partial(way, "b")})
+    assert ran == ["a", "b"] * 3
+    assert measured == {"a": [3, 5], "b": [4, 6]}
+
+
+def test_a_ratio_is_taken_pair_by_pair() -> None:
+    """The median of ratios, and not the ratio of medians."""
+    measured = ratio("", [1, 20, 300], [1, 10, 100], at_most(2))
+    assert measured.values == (1, 2, 3)
+    assert measured.reached
+    assert measured.times_reached == 2
+
+
+# -- commands -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
+def test_each_way_answers_a_client_with_many_commands_in_flight(way: Callable[..., Seen]) -> None:
+    """Commands that are answered at once."""
+    seen = way(Commands(connections=3, seconds=MOMENT, depth=5))
+    assert seen.rate > 0
+    assert 0 <= seen.share < 2
+
+
+@pytest.mark.parametrize(("way", "request_"), [(by_ewb, CALL), (by_ewb, WAKE), (by_hand, CALL)])
+def test_commands_that_would_block_are_answered(way: Callable[..., Seen], request_: bytes) -> None:
+    """By a call on a worker, by a notify, and by hand."""
+    commands = Commands(connections=3, seconds=MOMENT, request=f"{request_.decode()}\n")
+    assert way(commands).rate > 0
+
+
+@pytest.mark.parametrize("command", [_redis.PING, _redis.SET, _redis.GET], ids=["PING", "SET", "GET"])
+@pytest.mark.parametrize("way", _redis.WAYS.values(), ids=list(_redis.WAYS))
+def test_each_redis_server_answers(way: Callable[..., Seen], command: _redis.Command) -> None:
+    """With what Redis would answer."""
+    commands = Commands(2, MOMENT, 3, request=command.request, answer=command.answer)
+    assert way(partial(_redis.with_value, commands)).rate > 0
+
+
+def test_a_client_that_gets_another_answer_fails_the_measurement(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """No figure is made of wrong answers, and one reads why."""
+    with pytest.raises(RuntimeError, match="exit code 1"):
+        by_threads(Commands(connections=1, seconds=MOMENT, answer="wrong"))
+    assert "the answer was" in capfd.readouterr().err
+
+
+# -- streams ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", [by_ewb, by_hand_with_streams, by_threads])
+def test_a_neighbour_of_streams_is_answered(way: Callable[..., _stream_neighbours.Seen]) -> None:
+    """Both are measured: its answers, and the streams."""
+    seen = way(partial(_stream_neighbours.probe_among_streams, MOMENT))
+    assert 0 < seen.p50 <= seen.p99
+    assert seen.rate > 0
+
+
+@pytest.mark.parametrize("way", [partial(by_ewb, order=ewb.Order.REORDER), by_hand_with_streams])
+@pytest.mark.parametrize("stream", ["stream\n", ""], ids=["stream", "no stream"])
+def test_a_command_beside_a_stream_of_its_connection_is_answered(
+    way: Callable[..., _reordering.Seen], stream: str
+) -> None:
+    """With a stream, and without one nothing comes before the answer."""
+    seen = way(partial(_reordering.ask, MOMENT, stream))
+    assert len(seen.times) == len(seen.before) > 0
+    assert (seen.rate > 1) == bool(stream)
+    assert stream or not any(seen.before)
+
+
+@given(before=st.integers(0, 4), after=st.integers(0, 4), split=st.integers(1, 40))
+def test_an_answer_is_found_between_chunks_however_these_come(
+    before: int, after: int, split: int
+) -> None:
+    """At its first byte, and once, though the chunks hold the same bytes."""
+    chunk, answer = b"chunk done\n", b"done\n"
+    sent = chunk * before + answer + chunk * after
+    ours, theirs = socket.socketpair()
+    with closing(ours), closing(theirs):
+        reader = Reader(ours, len(chunk), answer)
+        found = []
+        for begin in range(0, len(sent), split):
+            theirs.sendall(sent[begin : begin + split])
+            found.append(reader.find_answer())
+    assert reader.position == len(sent)
+    assert [at for at in found if at is not None] == [before * len(chunk)]
+
+
+def test_an_echo_that_comes_in_pieces_counts_once_it_is_whole() -> None:
+    """The neighbour of all benchmarks."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        echoing = Thread(target=_echo_byte_by_byte, args=(listener,))
+        echoing.start()
+        port = listener.getsockname()[1]
+        client = _client_process.start("_echo_client", port=port, seconds=MOMENT, message="ping\n")
+        times = _client_process.seen_by(client, MOMENT)
+        echoing.join()
+    assert times
+    assert all(time > 0 for time in times)
+
+
+def _echo_byte_by_byte(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        while byte := connection.recv(1):
+            connection.sendall(byte)
+
+
+# -- the program --------------------------------------------------------------------------------------
+
+
+def test_the_program_tells_and_writes_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A question that fails leaves the others be, and is told."""
+
+    def measure(run: Run) -> list[Figure]:
+        return [figure("a figure", [run.pick(1.0, 2.0)], "µs", at_most(1))]
+
+    def fail(_: Run) -> list[Figure]:
+        msg = "no server"
+        raise ValueError(msg)
+
+    program = Program(
+        "some",
+        "About it.",
+        {"bad": Question("Fails", fail), "good": Question("Works", measure)},
+        "",
+        "",
+    )
+    file = tmp_path / "results.json"
+    monkeypatch.setattr(sys, "argv", ["some", "--quick", "--json", str(file)])
+    run(program)
+    told = capsys.readouterr().out
+    assert "NOT MEASURED: bad: ValueError('no server')" in told
+    assert "MISSED: good: a figure: 2 µs, target ≤ 1 µs" in told
+    bad, good = json.loads(file.read_text(encoding="utf-8"))["questions"]
+    assert bad["error"] == "ValueError('no server')"
+    assert good["figures"][0]["values"] == [2.0]
+    assert good["figures"][0]["reached"] is False
+
+
+@pytest.mark.parametrize(
+    "interrupt", [KeyboardInterrupt(), BaseExceptionGroup("of Trio", [KeyboardInterrupt()])]
+)
+def test_an_interrupted_program_tells_what_there_is(
+    interrupt: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The questions before are in the table; those after are not asked."""
+
+    def measure(_: Run) -> list[Figure]:
+        return [figure("a figure", [1.0], "µs", at_most(1))]
+
+    def be_interrupted(_: Run) -> list[Figure]:
+        raise interrupt
+
+    questions = {
+        "first": Question("Works", measure),
+        "second": Question("Is interrupted", be_interrupted),
+        "third": Question("Is not asked", measure),
+    }
+    monkeypatch.setattr(sys, "argv", ["some"])
+    run(Program("some", "About it.", questions, "", ""))
+    told = capsys.readouterr().out
+    assert "Interrupted: this is what there is so far." in told
+    assert "1 of 1 targets reached." in told
+    assert "Is not asked" not in told
