@@ -1,6 +1,6 @@
 # Everything runs in .venv/, which `make setup` makes from requirements.lock.
 #
-#   make demo    export real data over a socket, the usual way and with ewb, and compare
+#   make demo    a key-value server on ewb, real data, range scans by a stock Couchbase SDK
 #   make test    the tests
 #   make help    the rest
 
@@ -28,8 +28,8 @@ $(STAMP): requirements.lock
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	@touch $@
 
-demo: setup ## export 234,908 cities over a socket, by the round trip and by ewb
-	@$(BIN)/python -m examples.export_cities
+demo: setup ## serve 234,908 cities, and scan them with a raw client and the stock Couchbase SDK
+	@$(BIN)/python -m examples.range_scan demo
 
 test: setup ## run the tests (under five minutes)
 	@$(BIN)/python -m pytest -q -m "not slow"

@@ -44,7 +44,18 @@ def test(python: str, version: str) -> bool:
         subprocess.run(install, check=True)
         stamp.write_bytes(lock.read_bytes())
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EWB_SWITCH_INTERVAL": "1e-6"}
-    command = [str(binary), "-X", "dev", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+    command = [
+        str(binary),
+        "-X",
+        "dev",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow",
+    ]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
 

@@ -81,6 +81,16 @@ class Stream:
         return self._handoff.suspended
 
     @property
+    def doorbells(self) -> int:
+        """Wake-ups that it has posted."""
+        return self._handoff.doorbells
+
+    @property
+    def suspensions(self) -> int:
+        """Times it was suspended."""
+        return self._handoff.suspensions
+
+    @property
     def finished(self) -> trio.Event:
         """Set once the generator is closed."""
         return self._producer.finished

@@ -44,6 +44,8 @@ class Call:
     )
 
     has_chunks: Final = False
+    doorbells: Final = 1
+    suspensions: Final = 0
 
     def __init__(
         self, workers: Workers, fn: Callable[[], object], name: str, on_ready: Callable[[], None]

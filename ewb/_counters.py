@@ -21,6 +21,8 @@ class Counters:
     would_blocks: int = 0
     resumes: int = 0
     seconds_parked: float = 0.0
+    doorbells: int = 0
+    suspensions: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
     writes: int = 0

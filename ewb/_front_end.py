@@ -203,11 +203,15 @@ class FrontEnd(Generic[Req, S]):
         """What the front end has done, and what it does now."""
         now, counters = Counter[State](), self._counters
         suspended = unsent = 0
+        doorbells, suspensions = counters.doorbells, counters.suspensions
         for session in self._sessions:
             unsent += session.pipeline.unsent
             for command in session.pipeline.commands:
                 now[command.state] += 1
-                suspended += command.background is not None and command.background.suspended
+                if (background := command.background) is not None:
+                    suspended += background.suspended
+                    doorbells += background.doorbells
+                    suspensions += background.suspensions
         return FrontEndStatistics(
             connections=len(self._sessions),
             accepted=counters.accepted,
@@ -226,6 +230,8 @@ class FrontEnd(Generic[Req, S]):
             would_blocks=counters.would_blocks,
             resumes=counters.resumes,
             seconds_parked=counters.seconds_parked,
+            doorbells=doorbells,
+            suspensions=suspensions,
             suspended=suspended,
             bytes_received=counters.bytes_received,
             bytes_sent=counters.bytes_sent,

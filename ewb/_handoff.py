@@ -388,6 +388,16 @@ class Handoff(Generic[T]):
 
     # -- any ------------------------------------------------------------------------------------
 
+    @property
+    def doorbells(self) -> int:
+        """Wake-ups posted so far. Thread: any."""
+        return self._bell.rings
+
+    @property
+    def suspensions(self) -> int:
+        """Times the producer was suspended so far. Thread: any."""
+        return self._suspensions
+
     def statistics(self) -> ChannelStatistics:
         """What went through and what is here now. Thread: any."""
         with self.lock:

@@ -205,6 +205,7 @@ class Pipeline(Generic[Req, S]):
 
     def stop(self, background: Background) -> None:
         """Have it closed; the session waits until it is."""
+        self._count(background)
         background.stop()
         self._stopping.append(background)
 
@@ -230,6 +231,10 @@ class Pipeline(Generic[Req, S]):
         if fatal:
             msg = "several producers raised while they were being closed"
             raise BaseExceptionGroup(msg, fatal)
+
+    def _count(self, background: Background) -> None:
+        self._counters.doorbells += background.doorbells
+        self._counters.suspensions += background.suspensions
 
     def _queue(self, command: Command[Req, S]) -> None:
         if not command.queued:
@@ -300,6 +305,7 @@ class Pipeline(Generic[Req, S]):
     def _ended(self, command: Command[Req, S], background: Background, end: End) -> None:
         """Its background work is done, and all of its chunks were taken."""
         command.background = None
+        self._count(background)
         status: S | Status = Status.OK
         if end.error is None or isinstance(end.error, Exception):
             self._report([background.closing_error])

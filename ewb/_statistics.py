@@ -107,6 +107,10 @@ class FrontEndStatistics:
     """Times that what a cookie waited for was there."""
     seconds_parked: float
     """Time that cookies, now resumed, were parked, in seconds."""
+    doorbells: int
+    """Wake-ups that the background work of commands has posted."""
+    suspensions: int
+    """Times that a producer of a command was suspended at high water."""
     suspended: int
     """Producers at high water now, which hold no thread."""
     bytes_received: int

@@ -1,0 +1,7 @@
+"""The engine: executes what the wire has parsed, over the store."""
+
+from .engine import Engine
+from .settings import EngineSettings
+from .timers import Timers
+
+__all__ = ["Engine", "EngineSettings", "Timers"]

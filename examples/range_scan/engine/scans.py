@@ -1,0 +1,94 @@
+"""Executes RANGE_SCAN_CONTINUE and RANGE_SCAN_CANCEL.
+
+CONTINUE streams a part of a scan: a producer on a worker reads ahead, the front end sends, and while a
+client does not read, the producer is suspended. CANCEL drops a scan, whoever reads it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
+
+from examples.range_scan.store import Limits, Scan, ScanEnd
+from examples.range_scan.wire import Datatype, Feature, Status, documents_in, snappy
+
+from .refusal import RefusalError, of_store
+from .registry import OpenScan
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from examples.range_scan.wire.requests import CancelScan, ContinueScan
+
+    from .registry import ScanRegistry
+    from .session import Answer, Cookie, Session
+
+_ENDS: Final = {ScanEnd.MORE: Status.SCAN_MORE, ScanEnd.COMPLETE: Status.SCAN_COMPLETE}
+
+
+class Scans:
+    """Thread: front end."""
+
+    def __init__(self, registry: ScanRegistry) -> None:
+        self._registry = registry
+
+    def continue_(self, session: Session, cookie: Cookie) -> Answer:
+        """Stream a part of a scan, and then say whether there is more."""
+        if isinstance(cookie.stash, OpenScan):
+            del session.if_gone[cookie]
+            return self._continued(cookie, cookie.stash)
+        request = cast("ContinueScan", cookie.request)
+        entry = self._registry.find(request.uuid, request.head.vbucket)
+        self._registry.begin(entry, cookie)
+        cookie.stash = entry
+        session.if_gone[cookie] = partial(self._registry.remove, entry)
+        request.keys_only = entry.scan.request.keys_only
+        read = _read if request.keys_only or session.may_use(Feature.SNAPPY) else _read_plain
+        limits = Limits(items=request.items, bytes=request.bytes, seconds=request.milliseconds / 1000)
+        return cookie.produce(read, entry.scan, limits, same_thread=False)
+
+    def _continued(self, cookie: Cookie, entry: OpenScan) -> Answer:
+        self._registry.end(entry)
+        if cookie.status is Status.SCAN_MORE:
+            return Status.SCAN_MORE
+        self._registry.remove(entry)
+        if cookie.status is Status.SCAN_COMPLETE:
+            return Status.SCAN_COMPLETE
+        if cookie.exception is not None:
+            raise of_store(cookie.exception)
+        raise RefusalError(Status.SCAN_CANCELLED, "the scan was cancelled")
+
+    def cancel(self, _: Session, cookie: Cookie) -> Answer:
+        """Drop a scan; a command that continues it is told."""
+        request = cast("CancelScan", cookie.request)
+        entry = self._registry.find(request.uuid, request.head.vbucket)
+        self._registry.cancel(entry, "a client has cancelled it")
+        return Status.SUCCESS
+
+
+def _read(scan: Scan, limits: Limits) -> Generator[bytes, None, Status]:
+    """Read a part of a scan, as it is stored. Thread: worker."""
+    end = yield from scan.read(limits)
+    return _ENDS[end]
+
+
+def _read_plain(scan: Scan, limits: Limits) -> Generator[bytes, None, Status]:
+    """Read a part of a scan for a client that knows no snappy. Thread: worker."""
+    chunks = scan.read(limits)
+    while True:
+        try:
+            chunk = next(chunks)
+        except StopIteration as stop:
+            return _ENDS[cast("ScanEnd", stop.value)]
+        yield _plain(chunk)
+
+
+def _plain(chunk: bytes) -> bytes:
+    documents = list(documents_in(chunk))
+    if not any(document.datatype & Datatype.SNAPPY for document in documents):
+        return chunk
+    for document in documents:
+        if document.datatype & Datatype.SNAPPY:
+            document.value = snappy.inflate(document.value)
+            document.datatype &= ~Datatype.SNAPPY
+    return b"".join(document.encode() for document in documents)

@@ -1,0 +1,163 @@
+"""Logging in: who knows the password gets in, and nobody learns anything else."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scramp import ScramClient  # type: ignore[import-untyped]
+
+from examples.range_scan.auth import HASHES, Authenticator, LoginFailedError
+
+pytestmark = pytest.mark.tree
+
+USER, PASSWORD = "Jürgen, =the 1st", "correct höse, =ok"
+AUTHENTICATOR = Authenticator(USER, PASSWORD)
+mechanisms = pytest.mark.parametrize("mechanism", HASHES)
+
+
+def client(mechanism: str, user: str = USER, password: str = PASSWORD) -> ScramClient:
+    """Another's implementation of the other side."""
+    return ScramClient([mechanism.replace("SHA", "SHA-")], user, password)
+
+
+@mechanisms
+def test_the_right_password_gets_in_and_the_server_proves_that_it_knows_it_too(mechanism: str) -> None:
+    """The client checks the server's proof."""
+    exchange, other = AUTHENTICATOR.scram(mechanism), client(mechanism)
+    other.set_server_first(exchange.first(other.get_client_first().encode()).decode())
+    other.set_server_final(exchange.final(other.get_client_final().encode()).decode())
+
+
+@mechanisms
+@pytest.mark.parametrize(
+    ("user", "password"), [(USER, "wrong"), ("nobody", PASSWORD), ("nobody", "wrong")]
+)
+def test_a_wrong_password_and_a_user_who_is_not_there_fail_at_the_same_step(
+    mechanism: str, user: str, password: str
+) -> None:
+    """The last one, so that nobody learns which users there are."""
+    exchange, other = AUTHENTICATOR.scram(mechanism), client(mechanism, user, password)
+    other.set_server_first(exchange.first(other.get_client_first().encode()).decode())
+    with pytest.raises(LoginFailedError):
+        exchange.final(other.get_client_final().encode())
+
+
+def test_a_user_who_is_not_there_has_a_salt_that_stays() -> None:
+    """As one who is there has; and both look alike."""
+
+    def salt(user: str) -> bytes:
+        fields = AUTHENTICATOR.scram("SCRAM-SHA512").first(f"n,,n={user},r=x".encode()).split(b",")
+        return b64decode(fields[1][2:])
+
+    assert salt("nobody") == salt("nobody") != salt("somebody")
+    assert len(salt("nobody")) == len(salt(USER.replace("=", "=3D").replace(",", "=2C")))
+
+
+def test_nonces_may_contain_blanks() -> None:
+    """The stock SDK's do, though RFC 5802 has none in them; the server adds its own part."""
+    first = AUTHENTICATOR.scram("SCRAM-SHA512").first(b"n,,n=nobody,r=a b c")
+    assert first.startswith(b"r=a b c")
+    assert len(first.split(b",")[0]) > 60
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"n", b"n,,", b"n,,n=a", b"n,,r=x", b"p=tls-unique,,n=a,r=x", b"x,,n=a,r=x", b",,,,"],
+)
+def test_a_first_message_that_is_none_fails(message: bytes) -> None:
+    """Channel binding is not served."""
+    with pytest.raises(LoginFailedError):
+        AUTHENTICATOR.scram("SCRAM-SHA512").first(message)
+
+
+def test_an_exchange_serves_for_one_attempt() -> None:
+    """Nobody guesses twice against one nonce."""
+    exchange, other = AUTHENTICATOR.scram("SCRAM-SHA512"), client("SCRAM-SHA512")
+    other.set_server_first(exchange.first(other.get_client_first().encode()).decode())
+    final = other.get_client_final().encode()
+    with pytest.raises(LoginFailedError):
+        exchange.final(final[:-4] + b"AAA=")
+    with pytest.raises(LoginFailedError):
+        exchange.final(final)
+
+
+def test_a_proof_without_a_first_message_fails() -> None:
+    """The steps have an order."""
+    with pytest.raises(LoginFailedError):
+        AUTHENTICATOR.scram("SCRAM-SHA1").final(b"c=biws,r=x,p=AAAA")
+
+
+@pytest.mark.parametrize("change", [b"c=eSws", b"r=other"])
+def test_binding_and_nonce_must_be_those_of_the_first_message(change: bytes) -> None:
+    """Else someone in between has changed them."""
+    exchange, other = AUTHENTICATOR.scram("SCRAM-SHA256"), client("SCRAM-SHA256")
+    other.set_server_first(exchange.first(other.get_client_first().encode()).decode())
+    parts = other.get_client_final().encode().split(b",")
+    changed = b",".join(change if part[:1] == change[:1] else part for part in parts)
+    with pytest.raises(LoginFailedError):
+        exchange.final(changed)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_any_bytes_only_fail(first: bytes, final: bytes) -> None:
+    """No other exception, and nobody gets in."""
+    for start in (first, b"n,," + first, b"n,,n=a,r=b" + first):
+        exchange = AUTHENTICATOR.scram("SCRAM-SHA1")
+        try:
+            exchange.first(start)
+        except LoginFailedError:
+            continue
+        with pytest.raises(LoginFailedError):
+            exchange.final(final)
+
+
+def test_plain_takes_user_and_password() -> None:
+    """Whom to act as comes first, and is ignored."""
+    AUTHENTICATOR.check_plain(f"\0{USER}\0{PASSWORD}".encode())
+    AUTHENTICATOR.check_plain(f"{USER}\0{USER}\0{PASSWORD}".encode())
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "\0",
+        "\0\0",
+        f"\0{USER}",
+        f"\0{USER}\0",
+        f"\0{USER}\0{PASSWORD}x",
+        f"\0x\0{PASSWORD}",
+        "\0x\0y",
+    ],
+)
+def test_plain_takes_no_others(payload: str) -> None:
+    """Nor parts of them."""
+    with pytest.raises(LoginFailedError):
+        AUTHENTICATOR.check_plain(payload.encode())
+
+
+def test_plain_is_offered_only_where_it_is_allowed() -> None:
+    """The best mechanism comes first."""
+    assert AUTHENTICATOR.mechanisms(plain=False) == ("SCRAM-SHA512", "SCRAM-SHA256", "SCRAM-SHA1")
+    assert AUTHENTICATOR.mechanisms(plain=True)[-1] == "PLAIN"
+    with pytest.raises(LoginFailedError):
+        AUTHENTICATOR.scram("PLAIN")
+
+
+def test_nothing_shows_the_password() -> None:
+    """In no representation."""
+    exchange = AUTHENTICATOR.scram("SCRAM-SHA512")
+    assert PASSWORD not in repr(AUTHENTICATOR) + repr(exchange) + repr(
+        AUTHENTICATOR.keys_of(USER.encode(), "sha1")
+    )
+
+
+@pytest.mark.parametrize(("password", "why"), [("", "must not be empty"), ("bell\a", "SASLprep")])
+def test_a_password_that_no_client_could_send_is_refused(password: str, why: str) -> None:
+    """Control characters are forbidden; an empty one would be none."""
+    with pytest.raises(ValueError, match=why):
+        Authenticator("user", password)

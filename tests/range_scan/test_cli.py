@@ -1,0 +1,171 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from examples.range_scan.__main__ import main
+from examples.range_scan.cli.load import cities
+
+from .server_process import GUARD, port_of, running, start, stop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.tree
+
+LIMIT = 5000
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, object]:
+    """What is loaded, by its keys: read once, since that takes seconds."""
+    return {key.decode(): json.loads(value) for key, value in cities()[:LIMIT]}
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """One server for all tests here, with the first of the cities."""
+    with running(tmp_path_factory.mktemp("store"), "--collection", "a.b") as port:
+        result = run("load", "--limit", str(LIMIT), port=port)
+        assert "5,000 documents" in result.stdout
+        yield port
+
+
+def run(*arguments: str, port: int | None = None, code: int = 0, stdin: str | None = None) -> Result:
+    """Run a command, which must end with that exit code."""
+    where = [] if port is None else ["--port", str(port)]
+    result = CliRunner().invoke(main, [arguments[0], *where, *arguments[1:]], input=stdin)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def failure(*arguments: str, port: int | None = None, code: int = 1, stdin: str | None = None) -> str:
+    """The one line that says why a command failed."""
+    return run(*arguments, port=port, code=code, stdin=stdin).stderr.splitlines()[-1]
+
+
+def test_the_cities_arrive(port: int, expected: dict[str, object], tmp_path: Path) -> None:
+    """All that were loaded, each as it is in its source."""
+    output = tmp_path / "all.jsonl"
+    result = run("scan", "--output", str(output), port=port)
+    assert "5,000 documents" in result.stderr
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(found) == LIMIT
+    assert {it["key"]: it["value"] for it in found} == expected
+
+
+def test_a_part_of_them(port: int, expected: dict[str, object]) -> None:
+    """By prefix, by bounds, as a sample, and no more than a limit."""
+    keys = sorted(expected)
+
+    def scanned(*options: str) -> list[str]:
+        return sorted(run("scan", "--keys-only", *options, port=port).stdout.splitlines())
+
+    assert scanned("--prefix", "AE:") == [key for key in keys if key.startswith("AE:")]
+    assert scanned("--start", "AE:", "--end", "AF:") == scanned("--prefix", "AE:")
+    assert len(scanned("--limit", "7")) == 7
+    sample = scanned("--sample", "3", "--seed", "1")
+    assert set(sample) < set(keys)
+    assert 64 < len(sample) < 64 * 6
+    assert sample == scanned("--sample", "3", "--seed", "1")
+    assert scanned("--collection", "a.b") == []
+
+
+def test_lines_of_json(port: int) -> None:
+    """From standard input, into a collection; what is no such line is said, with its number."""
+    lines = '{"id": 1, "name": "one"}\n\n{"id": "two"}\n'
+    options = ("--file", "-", "--key", "id", "--collection", "a.b")
+    assert "2 documents" in run("load", *options, port=port, stdin=lines).stdout
+    found = run("scan", "--collection", "a.b", port=port).stdout.splitlines()
+    assert sorted(found) == [
+        '{"key": "1", "value": {"id": 1, "name": "one"}}',
+        '{"key": "two", "value": {"id": "two"}}',
+    ]
+    assert "line 2 is no JSON object with a field 'id': {}" in failure(
+        "load", *options, port=port, stdin='{"id": 1}\n{}\n'
+    )
+    assert "the most is 250" in failure(
+        "load", *options, port=port, stdin=json.dumps({"id": "x" * 251})
+    )
+
+
+def test_statistics(port: int) -> None:
+    """As a table, and as lines."""
+    assert "vbuckets 64" in run("stats", "--plain", port=port).stdout.splitlines()
+    assert "high_seqno" in run("stats", "vbucket", port=port).stdout
+
+
+def test_what_goes_wrong_is_one_line(port: int) -> None:
+    """And an exit code that is not zero."""
+    assert failure("stats", "--password", "x", port=port).endswith("user or password are wrong")
+    assert "is the server running?" in failure("stats", port=1)
+    assert "unknown collection" in failure("scan", "--collection", "not.there", port=port)
+    assert "choose one" in failure("scan", "--prefix", "a", "--sample", "1", port=port, code=2)
+    assert "go together" in failure("load", "--file", "-", port=port, code=2)
+
+
+def test_the_password_need_not_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come from the environment or from a file, on both sides."""
+    file = tmp_path / "password"
+    file.write_text("from a file\n")
+    with running(tmp_path / "store", "--password-file", str(file)) as port:
+        run("stats", "--password-file", str(file), port=port)
+        monkeypatch.setenv("RANGE_SCAN_PASSWORD", "from a file")
+        run("stats", port=port)
+    with running(tmp_path / "store", RANGE_SCAN_PASSWORD="in the air") as port:  # noqa: S106 - a test
+        assert "wrong" in failure("stats", port=port)
+        run("stats", "--password", "in the air", port=port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_ends_well(tmp_path: Path, number: int) -> None:
+    """With 0, on either signal; and what was loaded is there when it starts again."""
+    process = start(tmp_path)
+    lines = "".join(f'{{"id": {number}}}\n' for number in range(100))
+    run("load", "--file", "-", "--key", "id", port=port_of(process), stdin=lines)
+    assert stop(process, number) == (0, "")
+    with running(tmp_path) as port:
+        assert len(run("scan", "--keys-only", port=port).stdout.splitlines()) == 100
+
+
+def refused(directory: Path, *options: str) -> str:
+    """The one line with which a server does not start."""
+    process = start(directory, *options)
+    output, errors = process.communicate(timeout=GUARD)
+    assert process.returncode == 1
+    assert output == ""
+    (line,) = errors.splitlines()
+    return line
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """In one line: whatever is wrong with its port, its directory, its store or its settings."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"cannot listen on 127.0.0.1:{port}" in refused(tmp_path / "a", "--port", port)
+    (tmp_path / "file").touch()
+    assert "cannot write to" in refused(tmp_path / "file" / "below")
+    assert "choose a password" in refused(tmp_path / "a", "--host", "0.0.0.0")  # noqa: S104 - refused
+    assert "loopback only" in refused(tmp_path / "a", "--no-auth", "--host", "0.0.0.0")  # noqa: S104
+    with running(tmp_path / "b", "--vbuckets", "4"):
+        assert "is in use by process" in refused(tmp_path / "b")
+    assert "was made with 4 vBuckets" in refused(tmp_path / "b", "--vbuckets", "8")
+    os.truncate(tmp_path / "b" / "data.mdb", 5000)
+    assert "is damaged" in refused(tmp_path / "b")
+
+
+def test_help_teaches() -> None:
+    """Each command says what it is for, and each option, too."""
+    assert "Begin with `serve`" in run("--help").stdout
+    for command in ("serve", "load", "scan", "stats"):
+        text = run(command, "--help").stdout
+        assert all(f"--{option}" in text for option in ("host", "port", "password-file"))
