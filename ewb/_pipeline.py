@@ -17,6 +17,7 @@ import contextvars
 import logging
 from collections import deque
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
 import trio
@@ -171,6 +172,8 @@ class Pipeline(Generic[Req, S]):
 
         Half of it is for new commands, the rest for those in flight: neither keeps the other out.
         """
+        if self._rests:
+            return False
         if self._stopping:
             self.report_closed()
         self._answer_in_order()
@@ -193,6 +196,15 @@ class Pipeline(Generic[Req, S]):
             self._put([self._last_reply])
             self._last_reply = b""
         return budget == 0 or bool(self._ready)
+
+    @property
+    def _rests(self) -> bool:
+        """Is there surely nothing for `turn` to do? Asked often, and most often it is so."""
+        if self._ready or self._stopping or self.closing or self._held is not None:
+            return False
+        if self._ordered and self._ordered[0].state is State.COMPLETE:
+            return False
+        return self.wants_data or self._serial is not None
 
     def resume(self, command: Command[Req, S]) -> None:
         """It is ready: have it executed again."""
@@ -260,7 +272,8 @@ class Pipeline(Generic[Req, S]):
 
     def _park(self, command: Command[Req, S]) -> None:
         self._counters.would_blocks += 1
-        command.progress_at = trio.current_time()
+        if self._settings.command_timeout < inf:
+            command.progress_at = trio.current_time()
         if self._hooks.parked:
             tell(self._hooks.parked, command)
         work = command.block()
