@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .registry import ScanRegistry
     from .session import Answer, Cookie, Session
 
+_HIGH_WATER: Final = 512 * 1024  # as much again may be on its way to the client, beyond the budget
 _ENDS: Final = {ScanEnd.MORE: Status.SCAN_MORE, ScanEnd.COMPLETE: Status.SCAN_COMPLETE}
 
 
@@ -43,9 +44,10 @@ class Scans:
         cookie.stash = entry
         session.if_gone[cookie] = partial(self._registry.remove, entry)
         request.keys_only = entry.scan.request.keys_only
-        read = _read if request.keys_only or session.may_use(Feature.SNAPPY) else _read_plain
+        as_stored = request.keys_only or session.may_use(Feature.SNAPPY) or not entry.scan.compressed
+        read = _read if as_stored else _read_plain
         limits = Limits(items=request.items, bytes=request.bytes, seconds=request.milliseconds / 1000)
-        return cookie.produce(read, entry.scan, limits, same_thread=False)
+        return cookie.produce(read, entry.scan, limits, high_water=_HIGH_WATER, same_thread=False)
 
     def _continued(self, cookie: Cookie, entry: OpenScan) -> Answer:
         self._registry.end(entry)

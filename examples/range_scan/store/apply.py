@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import StoreError
 from .mutations import Mutation, Op, Outcome, Status
-from .records import MAX_VALUE, Document
+from .records import COMPRESSED, MAX_VALUE, Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     Inflate: TypeAlias = Callable[[bytes], bytes]
 
-_COMPRESSED = 0x02  # in the datatype
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -75,7 +74,7 @@ def _new(mutation: Mutation) -> Document:
 
 def _plain(document: Document, inflate: Inflate | None) -> bytes:
     """The value, not compressed."""
-    if not document.datatype & _COMPRESSED:
+    if not document.datatype & COMPRESSED:
         return document.value
     if inflate is None:
         msg = "the value is compressed, and the store was opened without a way to inflate it"
@@ -138,7 +137,7 @@ def _count(batch: Batch, mutation: Mutation, inflate: Inflate | None) -> Outcome
         number = (number + mutation.delta) & _U64
     else:
         number = max(number - mutation.delta, 0)
-    changed = found._replace(value=b"%d" % number, datatype=found.datatype & ~_COMPRESSED)
+    changed = found._replace(value=b"%d" % number, datatype=found.datatype & ~COMPRESSED)
     return _done(batch, mutation, _put(batch, mutation, changed), number=number)
 
 

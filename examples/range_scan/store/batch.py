@@ -23,7 +23,15 @@ from .layout import (
     tally_key,
     vbucket_key,
 )
-from .records import LARGE, decode_record, encode_record, is_live, pack_now, record_expiry
+from .records import (
+    LARGE,
+    decode_record,
+    encode_record,
+    is_compressed,
+    is_live,
+    pack_now,
+    record_expiry,
+)
 from .state import Sizes
 
 if TYPE_CHECKING:
@@ -70,7 +78,7 @@ class Batch:
         self.written += 2 * len(record)
         if document.expiry:
             self._txn.put(expiry_key(document.expiry, key), b"", db=self._tables.expiries)
-        self._count(vb, collection, 1, len(record), expires=document.expiry != 0)
+        self._count(vb, collection, 1, record)
         return document
 
     def delete(self, vb: int, collection: int, key: bytes) -> VBucket:
@@ -142,18 +150,19 @@ class Batch:
         record = self._txn.get(key)
         if record is None:
             return
-        size, expiry = len(record), record_expiry(record)
-        if expiry:
+        if expiry := record_expiry(record):
             self._txn.delete(expiry_key(expiry, key), db=self._tables.expiries)
-        self._count(vb, collection, -1, size, expires=expiry != 0)
+        self._count(vb, collection, -1, record)
 
-    def _count(self, vb: int, collection: int, one: int, size: int, *, expires: bool) -> None:
-        documents, expiring, large, total = self._tally(vb, collection)
+    def _count(self, vb: int, collection: int, one: int, record: bytes | memoryview) -> None:
+        documents, expiring, large, total, compressed = self._tally(vb, collection)
+        size = len(record)
         self._tallies[vb, collection] = Tally(
             documents + one,
-            expiring + (one if expires else 0),
+            expiring + (one if record_expiry(record) else 0),
             large + (one if size > LARGE else 0),
             total + one * size,
+            compressed + (one if is_compressed(record) else 0),
         )
 
     def _tally(self, vb: int, collection: int) -> Tally:

@@ -3,7 +3,7 @@
     documents   vBucket u16, collection u32, key      ->  the record (see records.py)
     expiries    expiry u32, then as in documents      ->  nothing; one for each document that expires
     state       b"v", vBucket u16                     ->  uuid u64, seqno u64
-                b"t", vBucket u16, collection u32     ->  a tally: four u64
+                b"t", vBucket u16, collection u32     ->  a tally: five u64
                 b"m", a name                          ->  what holds for all of the store
 
 Numbers are big-endian, so LMDB's order of bytes is theirs: a collection of a vBucket is one contiguous
@@ -53,10 +53,11 @@ class Tally(NamedTuple):
     expiring: int = 0
     large: int = 0
     bytes: int = 0
+    compressed: int = 0
 
 
 _VBUCKET = struct.Struct(">QQ")
-_TALLY = struct.Struct(">QQQQ")
+_TALLY = struct.Struct(">QQQQQ")
 
 
 def document_key(vb: int, collection: int, key: bytes) -> bytes:

@@ -19,10 +19,14 @@ LARGE = 2048
 MAX_VALUE = 20 << 20
 """Bytes in the largest value."""
 
+COMPRESSED = 0x02
+"""In the datatype of a document."""
+
 _HEAD = struct.Struct(">IIQQB")
 _EXPIRY = slice(4, 8)
 _NEVER = U32.pack(0)
 _SEQNO = slice(8, 16)
+_DATATYPE = 24
 _SEVEN_BITS = 0x7F
 
 
@@ -88,6 +92,11 @@ def record_seqno(record: bytes | memoryview) -> bytes:
 def record_expiry(record: bytes | memoryview) -> int:
     """When the document expires."""
     return int.from_bytes(record[_EXPIRY], "big")
+
+
+def is_compressed(record: bytes | memoryview) -> bool:
+    """Whether the value is."""
+    return bool(record[_DATATYPE] & COMPRESSED)
 
 
 def pack_now(now: float) -> bytes:

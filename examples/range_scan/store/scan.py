@@ -66,10 +66,14 @@ class Scan:
         groups: Iterator[Sequence[Item]],
         snapshots: Snapshots,
         sizes: Sizes,
+        *,
+        compressed: bool,
     ) -> None:
         self.request = request
         self.sizes = sizes
         """Of the store, when the scan was opened."""
+        self.compressed = compressed
+        """Whether values of the collection are: if not, a reader need not look at each."""
         self.opened_at = monotonic()
         self._txn = txn
         self._groups = groups

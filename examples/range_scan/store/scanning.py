@@ -46,7 +46,14 @@ def open_scan(
         undo.callback(walking.txn.abort)
         if request.requirement is not None:
             walking.check(request.requirement)
-        scan = Scan(request, walking.txn, walking.groups(), snapshots, sizes)
+        scan = Scan(
+            request,
+            walking.txn,
+            walking.groups(),
+            snapshots,
+            sizes,
+            compressed=walking.compressed,
+        )
         undo.pop_all()
         keep(scan)
         return scan
@@ -83,6 +90,11 @@ class _Walk:
         """Whether records are to be looked at, or skipped, before they are copied."""
         keys_only, sample = self._request.keys_only, isinstance(self._request.pick, Sample)
         return self._tally.expiring > 0 or (not keys_only and (self._tally.large > 0 or sample))
+
+    @property
+    def compressed(self) -> bool:
+        """Whether values of its collection are."""
+        return self._tally.compressed > 0
 
     def check(self, requirement: Requirement) -> None:
         """Whether the snapshot is what is required. Raises ScanError."""

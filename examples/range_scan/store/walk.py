@@ -8,8 +8,10 @@ chunk. Thread: whichever reads the scan, one at a time.
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import lru_cache
 from itertools import islice, takewhile
 from random import Random
+from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .layout import MAX_KEY, PREFIX
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 GROUP = 64
 _PLACE = PREFIX.size
+_TWO_BYTES = 0x80  # the shortest length that takes two in leb128
 _LENGTHS = [b""] * _PLACE + KEY_LENGTHS  # of the keys as LMDB has them, with their place in front
 
 
@@ -104,7 +107,23 @@ def encoded_keys(groups: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
     """Each key as it is sent: its leb128 length, and itself without its place."""
     lengths, place = _LENGTHS, _PLACE
     for group in groups:
-        yield [lengths[len(key)] + key[place:] for key in group]
+        sizes = set(map(len, group))
+        if len(sizes) == 1 and (size := sizes.pop()) < place + _TWO_BYTES:
+            yield _alike(group, size)
+        else:
+            yield [lengths[len(key)] + key[place:] for key in group]
+
+
+def _alike(group: list[bytes], size: int) -> list[bytes]:
+    """The same, of keys of one size, at half the cost: each place's last byte becomes the length."""
+    joined = bytearray().join(group)
+    joined[_PLACE - 1 :: size] = bytes((size - _PLACE,)) * len(group)
+    return list(_cutter(size, len(group)).unpack(joined))
+
+
+@lru_cache(maxsize=512)
+def _cutter(size: int, count: int) -> Struct:
+    return Struct(f"{_PLACE - 1}x{size - _PLACE + 1}s" * count)
 
 
 def _count(cursor: Cursor, lower: bytes, upper: bytes) -> int:
