@@ -52,6 +52,7 @@ coverage: setup ## run the tests of ewb, the slow ones too, and say which lines 
 bench: setup ## run the benchmarks (QUICK=--quick for a short run)
 	@$(BIN)/python -m benchmarks.handoff $(QUICK)
 	@$(BIN)/python -m benchmarks.front_end $(QUICK)
+	@$(BIN)/python -m benchmarks.range_scan $(QUICK)
 
 wheel: setup ## build wheel and sdist, and test the wheel apart from the source tree
 	@$(BIN)/python .ci/wheel.py

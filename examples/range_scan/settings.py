@@ -44,8 +44,9 @@ class ServerSettings:
     """A chain of certificates, in PEM."""
     tls_key: Path | None = None
     """The key of the first of them, in PEM."""
-    threads: int = 4
-    """Workers, for scans and large values."""
+    threads: int = 1
+    """Workers, for scans and large values. LMDB's cursors take the GIL anew for each document: with two
+    workers at it, all make less of it, and GETs beside them wait several times as long."""
     memory: int = 256 * MEBIBYTE
     """Bytes that all scans together may buffer."""
     max_scans: int = 4096

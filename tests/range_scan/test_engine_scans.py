@@ -267,7 +267,7 @@ def test_a_snapshot_must_have_what_is_required(hundred: RawClient) -> None:
 
 
 def test_create_waits_until_the_sequence_number_is_there(port: int, hundred: RawClient) -> None:
-    """It holds no thread meanwhile: with sixteen of them, others' scans are served by four threads."""
+    """It holds no thread meanwhile: with sixteen of them, others' scans are served."""
     wanted = {"vb_uuid": uuid_of(hundred), "seqno": 101, "timeout_ms": 60_000}
     waiting = [RawClient(port).begin() for _ in range(16)]
     body = b'{"range":{"start":"","end":"/w=="},"snapshot_requirements":%s}'

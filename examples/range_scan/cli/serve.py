@@ -40,7 +40,13 @@ from .options import EXISTING_FILE, login_options
 )
 @click.option("--tls-cert", type=EXISTING_FILE, help="A chain of certificates in PEM: speak TLS.")
 @click.option("--tls-key", type=EXISTING_FILE, help="The key of the first of them, in PEM.")
-@click.option("--threads", type=click.IntRange(1), default=4, help="Workers that read for scans.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Workers that read for scans. More help only where the disk is what they wait for.",
+)
 @click.option(
     "--max-size",
     type=click.IntRange(1),

@@ -1,0 +1,98 @@
+"""How fast is one long scan, to a raw client in another process, next to PostgreSQL and Redis?
+
+All of them send the same documents, in the order of their keys, over loopback TCP, from memory.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from . import _scan_peers, _scan_process
+from ._harness import at_least, at_most, figure, ratio
+from ._scan_data import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._harness import Figure, Run
+    from ._scan_data import Loaded, Workspace
+    from ._scan_peers import Request
+    from ._scan_process import Server
+
+EWB, EWB_KEYS = "ewb", "ewb, keys only"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One scan."""
+
+    seconds: float
+    bytes: int
+    share: float
+    """Of a core, that the client took."""
+
+
+def measure(workspace: Workspace, run: Run) -> list[Figure]:
+    """Times, rates, and what they are to each other."""
+    documents = run.pick(1_000_000, 200_000)
+    loaded = workspace.store(documents, vbuckets=1)
+    with ExitStack() as stack:
+        server = stack.enter_context(_scan_process.serving(loaded.directory))
+        postgres, redis = (
+            stack.enter_context(peer) if peer else None for peer in _peers(workspace, documents)
+        )
+        ways: dict[str, Callable[[], Seen]] = {
+            EWB: partial(scan, server, loaded, keys_only=False),
+            EWB_KEYS: partial(scan, server, loaded, keys_only=True),
+        }
+        for peer in filter(None, (postgres, redis)):
+            ways[peer.name] = partial(ask, peer.documents)
+            if peer.keys:
+                ways[f"{peer.name}, keys only"] = partial(ask, peer.keys)
+        seen = run.interleaved(ways)
+    figures = [one for name, each in seen.items() for one in _about(name, each, documents)]
+    seconds = {name: [s.seconds for s in each] for name, each in seen.items()}
+    for peer in filter(None, (postgres, redis)):
+        theirs = seconds[peer.name]
+        figures.append(ratio(f"time: ewb / {peer.name}", seconds[EWB], theirs, at_most(1)))
+        if peer.keys:
+            theirs = seconds[f"{peer.name}, keys only"]
+            title = f"rate of keys: ewb / {peer.name}"
+            figures.append(ratio(title, theirs, seconds[EWB_KEYS], at_least(0.6)))
+    return figures
+
+
+def _peers(workspace: Workspace, documents: int) -> Iterator[_scan_peers.Starting | None]:
+    programs, redis = _scan_peers.postgres_folder(), shutil.which("redis-server")
+    if programs is None:
+        print("PostgreSQL is not installed, and left out.")
+    yield _scan_peers.postgres(programs, workspace.directory, documents) if programs else None
+    if redis is None:
+        print("Redis is not installed, and left out.")
+    yield _scan_peers.redis(redis, workspace.directory, documents) if redis else None
+
+
+def scan(server: Server, loaded: Loaded, *, keys_only: bool) -> Seen:
+    """All of the store's one vBucket. Blocks this thread."""
+    client = _scan_process.scan(server, connections=1, vbuckets=1, keys_only=keys_only)
+    seen = _scan_process.seen_by(client)
+    check(seen["scans"], loaded.keys if keys_only else loaded.full)
+    return Seen(seen["seconds"], seen["bytes"], seen["share"])
+
+
+def ask(request: Request) -> Seen:
+    """The same, of a peer."""
+    seen = request()
+    return Seen(seen["seconds"], seen["bytes"], seen["share"])
+
+
+def _about(name: str, seen: list[Seen], documents: int) -> list[Figure]:
+    return [
+        figure(f"{name}: {documents:,} documents in", [s.seconds for s in seen], "s"),
+        figure(f"{name}: received", [s.bytes / s.seconds / 1e6 for s in seen], "MB/s"),
+        figure(f"{name}: client's share of a core", [100 * s.share for s in seen], "%"),
+    ]

@@ -1,0 +1,62 @@
+"""Measures the range-scan server of the examples: rates, neighbours, and crowds of slow clients.
+
+A raw client in another process reads, which only counts and checksums; all that it gets is compared
+with what the store has. Peers run on this machine in the same run, if they are installed. What is
+compared runs in turn, again and again; a figure is the median of these repetitions, and beside it stand
+the lowest and the highest. A ratio is taken within each repetition. "NO" in the last column is a target
+that was missed on this machine, in this run; the numbers after it say in how many repetitions it was
+reached.
+
+Give it a machine that has nothing else to do: on a busy one the spread will be wide.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+
+from . import _scan_compared, _scan_crowd, _scan_neighbour, _scan_rates
+from ._program import Program, Question, run
+from ._scan_data import Workspace
+
+EXAMPLES = """
+examples:
+  python -m benchmarks.range_scan --quick                   under two minutes
+  python -m benchmarks.range_scan --json results.json       all of it, every value kept
+  python -m benchmarks.range_scan --only rates              one question
+  python -m benchmarks.range_scan --only designs --repetitions 31
+
+PostgreSQL and Redis take part if their servers are installed.
+The exit code is 0 whether or not the targets were reached: read the table.
+"""
+
+
+def main() -> None:
+    """Answer what the command line asks, and leave nothing behind."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the former may have been ignored until now
+        signal.signal(number, signal.default_int_handler)
+    with Workspace() as workspace:
+        questions = {
+            "rates": Question(
+                "One range of documents of 400 B, read by a raw client",
+                partial(_scan_rates.measure, workspace),
+            ),
+            "designs": Question(
+                "16 vBuckets at once, in three designs", partial(_scan_compared.measure, workspace)
+            ),
+            "neighbour": Question(
+                "A GET on another connection, while 8 others scan everything",
+                partial(_scan_neighbour.measure, workspace),
+            ),
+            "crowd": Question(
+                "Thousands of scans, by clients that do not read",
+                partial(_scan_crowd.measure, workspace),
+            ),
+        }
+        run(Program("range_scan", __doc__ or "", questions, EXAMPLES, minutes="ten"))
+    print(f"Load average: {os.getloadavg()[0]:.1f} in the last minute.")
+
+
+if __name__ == "__main__":
+    main()
