@@ -819,6 +819,17 @@ async def test_a_broken_protocol_is_the_sessions_business(method: str) -> None:
             await serve()
 
 
+@pytest.mark.parametrize("method", ["encode_batch", "encode_end"])
+async def test_a_protocol_that_gives_one_buffer_for_a_list_is_told_so(method: str) -> None:
+    """A likely slip, which would otherwise be an error about numbers."""
+    protocol = Words()
+    setattr(protocol, method, lambda *_: b"one buffer")
+    async with open_bench({"r1": streams(letters, "ab")}, protocol=protocol) as bench:
+        with pytest.raises(TypeError, match="a list of buffers"):
+            bench.feed("r1")
+            await bench.until(lambda: False)
+
+
 # -- errors of the engine --------------------------------------------------------------------------
 
 
