@@ -163,19 +163,6 @@ class Workers:
         same_thread: bool,
     ) -> Producer:
         """Start a producer, see `start`."""
-        producer = self._new_producer(start, name, bounds, size, same_thread=same_thread)
-        self.start(producer)
-        return producer
-
-    def _new_producer(
-        self,
-        start: Callable[[], Iterable[T]],
-        name: str,
-        bounds: Bounds,
-        size: Callable[[T], int] | None,
-        *,
-        same_thread: bool,
-    ) -> Producer:
         handoff = Handoff[T](
             bounds,
             size=size,
@@ -193,6 +180,7 @@ class Workers:
             courtesy=self._courtesy,
             on_finished=self.forget,
         )
+        self.start(producer)
         return producer
 
     def new_portal(self) -> Portal:

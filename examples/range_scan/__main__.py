@@ -1,6 +1,6 @@
 """The range-scan server, and the clients that come with it.
 
-python -m examples.range_scan serve --data /tmp/cities
+python -m examples.range_scan serve --data cities
 python -m examples.range_scan load
 python -m examples.range_scan scan --prefix DE: --limit 10
 """
