@@ -1,4 +1,4 @@
-"""How a server is set up."""
+"""How an engine is set up: what clients and scans may take, and for how long."""
 
 from __future__ import annotations
 
