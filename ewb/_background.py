@@ -124,11 +124,12 @@ class Stream:
             self._moderated = True
         return True
 
-    def stop(self) -> None:
-        """Have it closed, on its worker, and drop what was not taken; `finished` says when."""
+    def stop(self, closed: Callable[[], None]) -> None:
+        """Have it closed, on its worker, and drop what was not taken; `closed` is called after that."""
         if self._watched:
             self._handoff.unpark()
             self._unwatch()
+        self._producer.when_finished = closed
         self._workers.leave(self._producer)
 
     def _woken(self) -> None:

@@ -2,8 +2,8 @@
 
 It could be a generator that yields nothing; without a channel it costs a third of that.
 
-Invariants: `end` is set once, on the front end, and then `on_ready` is called, unless the call was
-stopped. `finished` is set once the function has returned, or will never be called.
+Invariants: `end` is set once, on the front end, and then `on_ready` is called, or what `stop` was
+given. `finished` is set once the function has returned, or will never be called.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class Call:
         "_fn",
         "_on_ready",
         "_outcome",
-        "_stopped",
         "_workers",
         "begun",
         "end",
@@ -65,7 +64,6 @@ class Call:
         self._context = contextvars.copy_context()
         self._on_ready = on_ready
         self._outcome = End()  # one writer: whoever ends it; read once `ended`
-        self._stopped = False  # front end only
         self._workers = workers
         self.portal: Portal = workers.new_portal()
         workers.start(self)
@@ -120,9 +118,10 @@ class Call:
         """Will `on_ready` be called? False: it has ended. Thread: front end."""
         return self.end is None
 
-    def stop(self) -> None:
-        """Its value is not wanted any more; `finished` says when it is over. Thread: front end."""
-        self._stopped = True
+    def stop(self, closed: Callable[[], None]) -> None:
+        """Its value is not wanted any more; `closed` is called once it is over. Thread: front end."""
+        if not self.finished.is_set():
+            self._on_ready = closed
         self._workers.leave(self)
 
     def close(self) -> None:
@@ -141,8 +140,7 @@ class Call:
         self._workers.forget(self)
         self.end = self._outcome
         self.finished.set()
-        if not self._stopped:
-            self._on_ready()
+        self._on_ready()
         del self._on_ready, self._fn  # the cookie holds this, and they hold the cookie
 
 

@@ -216,9 +216,9 @@ class Pipeline(Generic[Req, S]):
         self._queue(command)
 
     def stop(self, background: Background) -> None:
-        """Have it closed; the session waits until it is."""
+        """Have it closed; once it is, `turn` tells what went wrong with it."""
         self._count(background)
-        background.stop()
+        background.stop(self._wake)
         self._stopping.append(background)
 
     def report_closed(self) -> None:
@@ -413,12 +413,12 @@ class Pipeline(Generic[Req, S]):
     @property
     def may_start_more(self) -> bool:
         """Could a further request start, beside those in flight?"""
-        return bool(self._in_flight) and self._serial is None and not self.closing
+        return not self.is_idle and self._serial is None and not self.closing
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is in flight."""
-        return not self._in_flight
+        """Nothing is in flight, nor being closed."""
+        return not (self._in_flight or self._stopping)
 
     @property
     def commands(self) -> Iterator[Command[Req, S]]:

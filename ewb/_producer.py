@@ -51,6 +51,7 @@ class Producer:
         self.closing_error: BaseException | None = None
         """What went wrong while the generator was being closed. Read it once `finished` is set."""
         self.finished = trio.Event()
+        self.when_finished: Callable[[], None] | None = None  # front end only
         self._start = start
         self._context = contextvars.copy_context()
         self._courtesy = courtesy
@@ -174,6 +175,8 @@ class Producer:
         self.portal.close()
         self._on_finished(self)
         self.finished.set()
+        if self.when_finished is not None:
+            self.when_finished()
 
 
 def name_of(fn: Callable[..., object]) -> str:

@@ -46,6 +46,7 @@ class FakeProducer:
         self.handoff = handoff
         self.finished = trio.Event()
         self.left = self.over = False
+        self.when_finished: Callable[[], None] = lambda: None
 
     def add(self, chunk: bytes) -> bool:
         """Yield it, if there is room."""
@@ -54,7 +55,11 @@ class FakeProducer:
     def end(self, end: End) -> None:
         """End so; the generator is closed."""
         self.over = True
-        self.handoff.finish(end, self.finished.set)
+        self.handoff.finish(end, self._set_finished)
+
+    def _set_finished(self) -> None:
+        self.finished.set()
+        self.when_finished()
 
 
 class FakeWorkers:
@@ -66,6 +71,7 @@ class FakeWorkers:
     def __init__(self) -> None:
         self.posted: deque[Callable[[], object]] = deque()
         self.calls: list[Call] = []
+        self.left: list[Call] = []
         self.producers: list[FakeProducer] = []
 
     def post(self, call: Callable[[], object]) -> bool:
@@ -95,7 +101,7 @@ class FakeWorkers:
     def leave(self, job: Call | FakeProducer) -> None:
         """It is not wanted any more."""
         if isinstance(job, Call):
-            job.close()
+            self.left.append(job)
             return
         job.left = True
         job.handoff.close()
@@ -110,7 +116,7 @@ class Owner:
     """Who looks after a stream, and how often it was called to."""
 
     def __init__(self, workers: FakeWorkers, bounds: Bounds = WIDE) -> None:
-        self.called = 0
+        self.called = self.told_closed = 0
         work = StreamWork(partial(iter, [b""]), "name", bounds, None, same_thread=True)
         self.stream = Stream(workers, work, self.call)  # type: ignore[arg-type]
         self.producer = workers.producers[-1]
@@ -119,6 +125,15 @@ class Owner:
     def call(self) -> None:
         """It is ready."""
         self.called += 1
+
+    def stop(self) -> None:
+        """It is not wanted any more."""
+        self.stream.stop(self.closed)
+
+    def closed(self) -> None:
+        """It is closed."""
+        assert self.stream.finished.is_set()
+        self.told_closed += 1
 
 
 @pytest.fixture
@@ -200,10 +215,10 @@ async def test_its_owner_is_not_called_after_a_stop(owner: Owner, *, watched: bo
         owner.stream.watch()
     if rung:
         owner.producer.add(b"a")
-    owner.stream.stop()
+    owner.stop()
     owner.producer.end(End())
     owner.workers.deliver()
-    assert owner.called == 0
+    assert (owner.called, owner.told_closed) == (0, 1)
     assert owner.producer.left
     assert not owner.stream.has_chunks
 
@@ -213,7 +228,7 @@ async def test_it_can_be_stopped_after_its_end(owner: Owner) -> None:
     owner.stream.watch()
     owner.producer.add(b"a")
     owner.producer.end(End("done"))
-    owner.stream.stop()
+    owner.stop()
     owner.workers.deliver()
     assert owner.called == 0
     assert owner.stream.finished.is_set()
@@ -321,7 +336,7 @@ async def test_a_stop_closes_the_generator_on_its_worker() -> None:
     async with ewb.open_workers(1) as workers:
         stream = start(workers, work(producer, bounds=Bounds(10, 2)), lambda: None)
         await nothing_runs(workers)
-        stream.stop()
+        stream.stop(lambda: None)
         await until(closing.reached.is_set)
         assert not stream.finished.is_set()
         closing.open()
@@ -342,7 +357,7 @@ async def test_a_stop_says_what_went_wrong_while_it_was_closed() -> None:
     async with ewb.open_workers(1) as workers:
         stream = start(workers, work(producer, bounds=Bounds(1, 1)), lambda: None)
         await nothing_runs(workers)
-        stream.stop()
+        stream.stop(lambda: None)
         await until(stream.finished.is_set)
         assert isinstance(stream.closing_error, KeyError)
 

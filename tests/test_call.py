@@ -29,9 +29,18 @@ class Owner:
     """Who waits for a call, and how often it was called."""
 
     def __init__(self, workers: Workers | FakeWorkers, fn: Callable[[], object]) -> None:
-        self.called = 0
+        self.called = self.told_closed = 0
         self.threads: set[int] = set()
         self.call = Call(workers, fn, "name", self.ready)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        """It is not wanted any more."""
+        self.call.stop(self.closed)
+
+    def closed(self) -> None:
+        """It is over."""
+        assert self.call.finished.is_set()
+        self.told_closed += 1
 
     def ready(self) -> None:
         """It has ended."""
@@ -124,13 +133,13 @@ async def test_stopped_while_queued_it_is_never_made() -> None:
         first = Owner(workers, gate.wait)
         await until(gate.reached.is_set)
         queued = Owner(workers, lambda: made.append(1))
-        queued.call.stop()
+        queued.stop()
         await queued.wait()
         assert workers.statistics().queued == 0
         gate.open()
         await first.wait()
     assert made == []
-    assert queued.called == 0
+    assert (queued.called, queued.told_closed) == (0, 1)
     assert first.called == 1
 
 
@@ -140,11 +149,11 @@ async def test_stopped_while_it_runs_it_is_over_when_the_function_is() -> None:
     async with ewb.open_workers(1) as workers:
         owner = Owner(workers, gate.wait)
         await until(gate.reached.is_set)
-        owner.call.stop()
+        owner.stop()
         assert not owner.call.finished.is_set()
         gate.open()
         await owner.wait()
-        assert owner.called == 0
+        assert (owner.called, owner.told_closed) == (0, 1)
         assert await Owner(workers, lambda: 1).wait() == End(1)
 
 
@@ -153,7 +162,7 @@ async def test_stopped_when_it_has_ended_and_nobody_knows_yet() -> None:
     workers = FakeWorkers()
     owner = Owner(workers, lambda: 1)
     owner.call.run(0)
-    owner.call.stop()
+    owner.stop()
     assert not owner.call.finished.is_set()
     workers.deliver()
     assert owner.call.finished.is_set()
@@ -165,7 +174,7 @@ async def test_stopped_after_its_end() -> None:
     async with ewb.open_workers(1) as workers:
         owner = Owner(workers, lambda: 1)
         await owner.wait()
-        owner.call.stop()
+        owner.stop()
         assert owner.call.end == End(1)
         assert owner.called == 1
 
@@ -177,7 +186,7 @@ async def test_a_stop_of_a_queued_call_and_the_end_of_its_workers() -> None:
         Owner(workers, gate.wait)
         await until(gate.reached.is_set)
         queued = Owner(workers, lambda: made.append(1))
-        queued.call.stop()
+        queued.stop()
         gate.open()
     await queued.wait()
     assert made == []

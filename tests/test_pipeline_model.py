@@ -567,7 +567,7 @@ class PipelineMachine(RuleBasedStateMachine):
                 producer.end(End())
         for call in self.workers.calls:
             if not call.ended:
-                assert call._stopped
+                assert call in self.workers.left
                 call.abandon(KeyError("withdrawn"))
         while self.workers.posted:
             self.deliver(1)

@@ -714,6 +714,40 @@ async def test_a_client_that_vanishes_leaves_nothing(
     assert open_descriptors() == descriptors
 
 
+@pytest.mark.parametrize("kind", ["memory", "tcp"])
+async def test_an_error_while_a_stream_is_closed_is_told_to_a_silent_clients_log(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes when the connection is idle, and stays so: nobody has to wait for its next command."""
+    gate = Gate()
+
+    class Failing(Engine):
+        def do_fails(self, cookie: Cookie, _: str) -> Status:
+            self.waiting["fails"] = cookie
+            return cookie.produce(self.rows_of_a_cursor)
+
+        def rows_of_a_cursor(self) -> Generator[bytes]:
+            try:
+                yield b"row\n"
+                trio.from_thread.run(trio.sleep_forever)
+            finally:
+                gate.wait()
+                raise KeyError
+
+    engine = Failing()
+    async with serving(kind, engine=engine) as server:
+        client = await server.connect()
+        await client.send_all(b"fails\n")
+        await exactly(client, 4)
+        engine.waiting.pop("fails").cancel()
+        await until(gate.reached.is_set)
+        await until(lambda: server.front_end.statistics().completed == 1)
+        gate.open()
+        await until(lambda: caplog.records)
+        await client.aclose()
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
+
+
 async def test_a_session_is_collected_when_it_is_over() -> None:
     """Nothing holds a connection, its protocol or its cookies once it has ended."""
     left: list[weakref.ref[object]] = []

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from contextlib import AsyncExitStack
-from itertools import count
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -982,23 +982,24 @@ async def test_nobody_goes_on_with_what_a_broken_worker_is_about_to_close(
 
 async def test_who_waits_for_a_thread_holds_no_memory_but_its_chunks() -> None:
     """What a producer was promised goes back when its slice is over."""
-    gate = Gate()
+    both, gate = Gate(), Gate()
 
     def stuck() -> list[bytes]:
         gate.wait()
         return []
 
     def slow() -> Generator[bytes]:
-        while True:
-            time.sleep(0.0005)
-            yield b"chunk"
+        both.wait()
+        time.sleep(0.002)  # so its slice is over with the first chunk
+        yield from repeat(b"chunk")
 
     async with (
         ewb.open_workers(1, time_slice=0.001) as workers,
         workers.produce(slow) as chunks,
         workers.produce(stuck),
     ):
+        both.open()
         await until(gate.reached.is_set)
         assert workers.statistics().queued == 1
-        assert workers.statistics().buffered_bytes == chunks.statistics().buffered_bytes > 0
+        assert workers.statistics().buffered_bytes == chunks.statistics().buffered_bytes == 5
         gate.open()
