@@ -4,6 +4,7 @@ Under the GIL a computing thread holds the front end up for a whole switch inter
 changed) each time that one comes back from a system call. Lowering the interval helps that, but costs
 throughput wherever several threads want the GIL, the front end's own included. So it is lowered only
 while a producer computes: while the CPU time of its slice shows that it does not wait for something.
+And it is put back a little after that, be the workers idle then or stuck: the front end sees to it.
 
 Invariants: `_wish` is guarded by `_lock`; `_until` has no single writer, any of the latest will do.
 """
@@ -13,10 +14,13 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 from time import thread_time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ._clock import clock
 from ._switch_interval import switch_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INTERVAL: Final = 20e-6
 """Seconds: the switch interval while a producer computes."""
@@ -29,8 +33,10 @@ LINGER: Final = 0.1
 class Courtesy:
     """One pool's. Thread: worker, unless a method says otherwise."""
 
-    def __init__(self, *, wanted: bool) -> None:
+    def __init__(self, *, wanted: bool, when_lowered: Callable[[], object]) -> None:
+        """`when_lowered` is called each time, by that worker: to see to it that it will `relax`."""
         self._wanted = wanted
+        self._when_lowered = when_lowered
         self._lock = threading.Lock()
         self._wish: ExitStack | None = None
         self._until = 0.0
@@ -47,9 +53,13 @@ class Courtesy:
             self._lower()
         return True
 
+    def lasts(self) -> float:
+        """For so many seconds the interval stays low, unless somebody computes. Thread: any."""
+        return max(0.0, self._until - clock()) if self._wish is not None else 0.0
+
     def relax(self) -> None:
-        """Between two slices: nobody may have been computing for a while."""
-        if self._wish is not None and clock() > self._until:
+        """Put the interval back, if nobody has been computing for a while. Thread: any."""
+        if self.lasts() == 0:
             self.end()
 
     def end(self) -> None:
@@ -61,6 +71,8 @@ class Courtesy:
 
     def _lower(self) -> None:
         with self._lock:
-            if self._wish is None:
-                self._wish = ExitStack()
-                self._wish.enter_context(switch_interval(INTERVAL))
+            if self._wish is not None:
+                return
+            self._wish = ExitStack()
+            self._wish.enter_context(switch_interval(INTERVAL))
+        self._when_lowered()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,6 +27,9 @@ _wishes: list[_Wish] = []  # guarded by _lock
 _before = 0.0  # guarded by _lock: what was there before the first wish
 _ours = 0.0  # guarded by _lock: what we set, as the interpreter tells it
 
+ROUNDING: Final = 1.5e-6
+"""Seconds: the interpreter loses up to one microsecond of an interval that is given back to it."""
+
 
 def _set(seconds: float) -> None:
     global _ours  # noqa: PLW0603 - as global as the interval itself
@@ -34,6 +37,11 @@ def _set(seconds: float) -> None:
     # it told is given back to it.
     sys.setswitchinterval((round(seconds * 1e6) + 0.5) / 1e6)
     _ours = sys.getswitchinterval()
+
+
+def _is_ours() -> bool:
+    """Has nobody else set the interval? Not who saved what we had set, and put it back."""
+    return abs(sys.getswitchinterval() - _ours) < ROUNDING
 
 
 @contextmanager
@@ -48,7 +56,7 @@ def switch_interval(seconds: float | None) -> Generator[None]:
     global _before  # noqa: PLW0603 - see _set
     wish = _Wish(seconds)
     with _lock:
-        if not _wishes or sys.getswitchinterval() != _ours:
+        if not _wishes or not _is_ours():
             _before = sys.getswitchinterval()
             _wishes.clear()  # they were overruled
         _wishes.append(wish)
@@ -65,5 +73,5 @@ def _grant_others(wish: _Wish) -> None:
     if not any(other is wish for other in _wishes):
         return  # overruled by somebody else, and since then by newer wishes
     _wishes[:] = [other for other in _wishes if other is not wish]
-    if sys.getswitchinterval() == _ours:
+    if _is_ours():
         _set(min(_wishes, default=_before))

@@ -21,7 +21,6 @@ from ._clock import clock
 from ._statistics import RunningProducer
 
 if TYPE_CHECKING:
-    from ._courtesy import Courtesy
     from ._job import Job
 
 
@@ -46,10 +45,9 @@ class Worker:
 class Threads:
     """A fixed set of workers. What it is told comes from the front end; `run` is the threads'."""
 
-    def __init__(self, count: int, time_slice: float, courtesy: Courtesy) -> None:
+    def __init__(self, count: int, time_slice: float) -> None:
         self.workers = [Worker(number) for number in range(count)]
         self._time_slice = time_slice
-        self._courtesy = courtesy
         # Reentrant: the collector may close a channel, and so schedule its producer, in here.
         self._lock = threading.RLock()
         self._shared: deque[Job] = deque()
@@ -117,7 +115,6 @@ class Threads:
             while (producer := self._next(worker)) is not None:
                 again = producer.run(clock() + self._time_slice)
                 self._done(worker, producer, again=again)
-                self._courtesy.relax()
                 del producer  # an idle worker keeps nothing alive
         finally:
             with self._lock:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from ._backstop import time_is_real
 from ._budget import Budget
 from ._courtesy import Courtesy
 from ._doorbell import current_doorbell
@@ -49,8 +50,11 @@ class Workers:
         self._nursery = nursery
         self._doorbell = current_doorbell()
         self._budget = Budget(settings.memory)
-        self._courtesy = Courtesy(wanted=settings.courtesy)
-        self._threads = Threads(settings.threads, settings.time_slice, self._courtesy)
+        self._courtesy = Courtesy(
+            wanted=settings.courtesy,
+            when_lowered=partial(self._doorbell.post, self._relax_later),
+        )
+        self._threads = Threads(settings.threads, settings.time_slice)
         self._jobs: set[Job] = set()  # front end only
         self._closed = False
 
@@ -267,6 +271,16 @@ class Workers:
             failure.append(error)
         finally:
             begun.set()
+
+    def _relax_later(self) -> None:
+        """A producer computes, so the switch interval is low. Thread: front end."""
+        if time_is_real():  # under another clock the end of these workers will have to do
+            trio.lowlevel.spawn_system_task(self._relax)
+
+    async def _relax(self) -> None:
+        while seconds := self._courtesy.lasts():  # noqa: ASYNC110 - it is but a time to wait for
+            await trio.sleep(seconds)
+        self._courtesy.relax()
 
     async def _stop(self) -> None:
         self._closed = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,8 @@ import trio
 
 import ewb
 from ewb._courtesy import INTERVAL, Courtesy
+
+from .helpers import Gate, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +49,33 @@ async def test_the_interval_is_low_while_a_producer_computes() -> None:
         ):
             async for _ in chunks.batches():
                 pass
+
+
+@pytest.mark.parametrize("then", ["it ends", "it is suspended", "it blocks"])
+async def test_the_interval_is_put_back_though_no_worker_runs_another_slice(then: str) -> None:
+    """A producer computed a moment ago; whatever it does now, its process does not pay for ever."""
+    gate, lowered = Gate(), threading.Event()
+
+    def compute() -> Iterator[bytes]:
+        yield from compute_until_the_interval_is(INTERVAL)
+        lowered.set()
+        if then == "it blocks":
+            gate.wait()
+        elif then == "it is suspended":
+            yield from repeat(b"x")
+
+    async with ewb.open_workers(threads=1) as workers, workers.produce(compute) as chunks:
+        async with trio.open_nursery() as reading:
+            reading.start_soon(read_all, chunks)
+            await until(lowered.is_set)
+            reading.cancel_scope.cancel()
+        await until(lambda: sys.getswitchinterval() == pytest.approx(0.004))
+        gate.open()
+
+
+async def read_all(chunks: ewb.ChunkReceiver[bytes, None]) -> None:
+    async for _ in chunks.batches():
+        pass
 
 
 async def test_a_producer_that_waits_leaves_the_interval_alone() -> None:
@@ -98,13 +128,16 @@ def test_it_relaxes_only_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("ewb._courtesy.clock", lambda: now)
     monkeypatch.setattr("ewb._courtesy.thread_time", lambda: 10.0)
-    courtesy = Courtesy(wanted=True)
+    lowered: list[bool] = []
+    courtesy = Courtesy(wanted=True, when_lowered=lambda: lowered.append(True))
     assert not courtesy.is_computing(started=99.9, cpu_started=9.99, now=now)
     assert courtesy.is_computing(started=99.9, cpu_started=9.91, now=now)
     assert sys.getswitchinterval() == pytest.approx(INTERVAL)
     courtesy.relax()
     assert sys.getswitchinterval() == pytest.approx(INTERVAL)
+    assert courtesy.is_computing(started=99.9, cpu_started=9.91, now=now)
     now = 101.0
     courtesy.relax()
     assert sys.getswitchinterval() == pytest.approx(0.004)
     courtesy.end()
+    assert lowered == [True]

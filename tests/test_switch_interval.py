@@ -103,6 +103,15 @@ def test_somebody_elses_change_is_left_alone() -> None:
     assert interval() == ELSES
 
 
+def test_who_saves_the_interval_and_puts_it_back_has_not_changed_it() -> None:
+    """Though the interpreter loses a microsecond of it: what was there before the wish comes back."""
+    with switch_interval(100e-6):
+        seen = sys.getswitchinterval()
+        sys.setswitchinterval(ELSES)
+        sys.setswitchinterval(seen)
+    assert interval() == BEFORE
+
+
 def test_somebody_elses_change_is_left_alone_by_each_of_two() -> None:
     """Neither the first nor the last of two overlapping wishes undoes what others have set."""
     with switch_interval(LONG):

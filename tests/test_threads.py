@@ -13,7 +13,6 @@ import trio
 import trio.testing
 
 import ewb
-from ewb._courtesy import Courtesy
 from ewb._threads import Threads
 
 from .helpers import GUARD, Gate, names_of_running, nothing_runs, until
@@ -413,7 +412,7 @@ class FakeProducer:
 
 def pool(threads: int = 1) -> tuple[Threads, Any]:
     """A pool without its threads, and a way to make producers that no type checker minds."""
-    return Threads(threads, 0.01, Courtesy(wanted=False)), FakeProducer
+    return Threads(threads, 0.01), FakeProducer
 
 
 def test_a_waiting_producer_can_be_withdrawn() -> None:

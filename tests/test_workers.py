@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from contextlib import AsyncExitStack
-from itertools import count, repeat
+from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -990,8 +990,9 @@ async def test_who_waits_for_a_thread_holds_no_memory_but_its_chunks() -> None:
 
     def slow() -> Generator[bytes]:
         both.wait()
-        time.sleep(0.002)  # so its slice is over with the first chunk
-        yield from repeat(b"chunk")
+        while True:
+            time.sleep(0.002)  # so each chunk ends a slice
+            yield b"chunk"
 
     async with (
         ewb.open_workers(1, time_slice=0.001) as workers,
@@ -1001,5 +1002,5 @@ async def test_who_waits_for_a_thread_holds_no_memory_but_its_chunks() -> None:
         both.open()
         await until(gate.reached.is_set)
         assert workers.statistics().queued == 1
-        assert workers.statistics().buffered_bytes == chunks.statistics().buffered_bytes == 5
+        assert workers.statistics().buffered_bytes == chunks.statistics().buffered_bytes > 0
         gate.open()
