@@ -141,6 +141,22 @@ async def test_it_is_made_to_wait_at_later_calls_too() -> None:
     assert wrapped.injected == [(b"count", Block())]
 
 
+@pytest.mark.parametrize("line", [b"works\n", b"fails\n"])
+async def test_what_came_of_a_call_is_kept_while_its_command_is_made_to_wait(line: bytes) -> None:
+    """The engine reads `result` and `exception` when it is resumed, however late that is."""
+
+    class Calls:
+        def execute(self, cookie: Cookie) -> ewb.Status:
+            if not cookie.resumed:
+                return cookie.run(int, "7" if cookie.request == b"works" else "x")
+            cookie.reply = b"%r %r" % (cookie.result, type(cookie.exception).__name__)
+            return ewb.Status.OK
+
+    plain = await ask(WouldBlockEngine(Calls(), []), line)
+    assert (b"7" in plain) != (b"ValueError" in plain)
+    assert await ask(WouldBlockEngine(Calls(), [None, Block()]), line) == plain
+
+
 async def test_one_that_is_never_notified_waits_until_its_client_leaves() -> None:
     """It is dropped then, and the engine was never asked."""
     engine = Engine()

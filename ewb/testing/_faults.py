@@ -71,6 +71,8 @@ class _Saved(Generic[S]):
     block: Block
     resumed: bool
     status: S | Status
+    result: object
+    exception: BaseException | None
 
 
 class WouldBlockEngine(Generic[Req, S]):
@@ -105,6 +107,7 @@ class WouldBlockEngine(Generic[Req, S]):
                 return self._block(cookie, block)
         elif cookie.status is Status.OK:
             cookie.resumed, cookie.status = saved.resumed, saved.status
+            cookie.result, cookie.exception = saved.result, saved.exception
             outcome = saved.block.outcome
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -123,7 +126,9 @@ class WouldBlockEngine(Generic[Req, S]):
             disconnect(connection)
 
     def _block(self, cookie: Cookie[Req, S], block: Block) -> Status:
-        self._saved[cookie] = _Saved(block, cookie.resumed, cookie.status)
+        self._saved[cookie] = _Saved(
+            block, cookie.resumed, cookie.status, cookie.result, cookie.exception
+        )
         self.injected.append((cookie.request, block))
         for _ in range(block.notifications):
             if block.delay is None:

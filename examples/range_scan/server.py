@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import ssl
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -82,7 +82,7 @@ async def serve(
     async with _open_store(settings) as store:
         listeners, port = await _listen(settings, tls)
         async with (
-            ewb.open_workers(threads=settings.threads, memory=settings.memory) as workers,
+            _open_workers(settings) as workers,
             trio.open_nursery() as nursery,
         ):
             engine = Engine(
@@ -163,11 +163,28 @@ async def _open_store(settings: ServerSettings) -> AsyncGenerator[Store]:
         store = await trio.to_thread.run_sync(Store.open, settings.data, store_settings)
     except (StoreError, ValueError) as error:
         raise ServerError(str(error)) from error
+    except RuntimeError as error:
+        raise ServerError(_no_thread(error)) from error
     try:
         yield store
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(store.close)
+
+
+@asynccontextmanager
+async def _open_workers(settings: ServerSettings) -> AsyncGenerator[ewb.Workers]:
+    async with AsyncExitStack() as stack:
+        pool = ewb.open_workers(threads=settings.threads, memory=settings.memory)
+        try:
+            workers = await stack.enter_async_context(pool)
+        except RuntimeError as error:
+            raise ServerError(_no_thread(error)) from error
+        yield workers
+
+
+def _no_thread(error: RuntimeError) -> str:
+    return f"no thread can be started ({error}): end other programs, or allow this user more threads"
 
 
 async def _listen(settings: ServerSettings, tls: ssl.SSLContext | None) -> tuple[Listeners, int]:
