@@ -308,6 +308,9 @@ def test_a_scan_is_gone_when_it_is_complete(hundred: RawClient) -> None:
 def test_a_scan_is_of_one_vbucket(hundred: RawClient) -> None:
     """Elsewhere there is none with that uuid."""
     assert hundred.continue_scan(created(hundred), vbucket=1)[0].code == Status.NOT_FOUND
+    assert hundred.continue_scan(created(hundred), vbucket=99)[0].code == Status.NOT_MY_VBUCKET
+    cancel = hundred.call(Opcode.RANGE_SCAN_CANCEL, extras=created(hundred), code=99)
+    assert cancel.code == Status.NOT_MY_VBUCKET
 
 
 def test_an_idle_scan_can_be_cancelled(hundred: RawClient) -> None:

@@ -84,7 +84,7 @@ class Engine:
         bootstrap = Bootstrap(settings, authenticator, topology, self._lobby)
         reading, writing = Reading(store), Writing(store)
         creating = Creating(store, self._registry, timers)
-        scans = Scans(self._registry)
+        scans = Scans(store, self._registry)
         collections = Collections(store)
         self._handlers: dict[type[requests.Request], Callable[[Session, Cookie], Answer]] = {
             requests.Malformed: _malformed,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from examples.range_scan.store import Limits, Scan, ScanEnd
+from examples.range_scan.store import Limits, Scan, ScanEnd, UnknownVBucketError
 from examples.range_scan.wire import Datatype, Feature, Status, documents_in, snappy
 
 from .refusal import RefusalError, of_store
@@ -18,6 +18,7 @@ from .registry import OpenScan
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from examples.range_scan.store import Store
     from examples.range_scan.wire.requests import CancelScan, ContinueScan
 
     from .registry import ScanRegistry
@@ -30,7 +31,8 @@ _ENDS: Final = {ScanEnd.MORE: Status.SCAN_MORE, ScanEnd.COMPLETE: Status.SCAN_CO
 class Scans:
     """Thread: front end."""
 
-    def __init__(self, registry: ScanRegistry) -> None:
+    def __init__(self, store: Store, registry: ScanRegistry) -> None:
+        self._store = store
         self._registry = registry
 
     def continue_(self, session: Session, cookie: Cookie) -> Answer:
@@ -39,7 +41,7 @@ class Scans:
             del session.if_gone[cookie]
             return self._continued(cookie, cookie.stash)
         request = cast("ContinueScan", cookie.request)
-        entry = self._registry.find(request.uuid, request.head.vbucket)
+        entry = self._find(request)
         self._registry.begin(entry, cookie)
         cookie.stash = entry
         session.if_gone[cookie] = partial(self._registry.remove, entry)
@@ -62,10 +64,17 @@ class Scans:
 
     def cancel(self, _: Session, cookie: Cookie) -> Answer:
         """Drop a scan; a command that continues it is told."""
-        request = cast("CancelScan", cookie.request)
-        entry = self._registry.find(request.uuid, request.head.vbucket)
+        entry = self._find(cast("CancelScan", cookie.request))
         self._registry.cancel(entry, "a client has cancelled it")
         return Status.SUCCESS
+
+    def _find(self, request: ContinueScan | CancelScan) -> OpenScan:
+        vbucket = request.head.vbucket
+        try:
+            self._store.check(vbucket)
+        except UnknownVBucketError as error:
+            raise of_store(error) from error
+        return self._registry.find(request.uuid, vbucket)
 
 
 def _read(scan: Scan, limits: Limits) -> Generator[bytes, None, Status]:
