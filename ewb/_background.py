@@ -107,8 +107,12 @@ class Stream:
         return self._producer.closing_error
 
     def take(self) -> list[object]:
-        """All chunks there are."""
-        return self._handoff.drain()
+        """All chunks there are; until they are `returned` they count against the workers' memory."""
+        return self._handoff.drain(lend=True)
+
+    def returned(self) -> None:
+        """What was taken is sent, or never will be."""
+        self._handoff.returned()
 
     def watch(self) -> bool:
         """Have `on_ready` called when there is a chunk, or the end; False: there is already."""

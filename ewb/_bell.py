@@ -52,7 +52,7 @@ class Bell:
         self._rung = False
         self._waker: Callable[[], None] | None = None
         self.parked = Parked.NO
-        self.rings = 0
+        self.rings = 0  # read without the lock too
 
     @property
     def deadline(self) -> float:

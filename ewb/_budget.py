@@ -22,12 +22,17 @@ class Budget:
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
-        self.used = 0  # guarded by _lock
+        self.used = 0  # guarded by _lock; read without it for statistics
         # Reentrant: the collector may close a channel while this thread is in here.
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<Budget {self.used} of {self.limit} bytes>"
+
+    @property
+    def is_used_up(self) -> bool:
+        """Is nothing left to have now?"""
+        return self.limit is not None and self.used >= self.limit
 
     def take(self, wanted: int) -> int:
         """Reserve up to `wanted` bytes; returns how many were left to have."""

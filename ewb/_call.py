@@ -58,11 +58,11 @@ class Call:
         self.begun = False  # one writer: the worker that runs it
         self.ended = False  # one writer: whoever ends it
         self.lost = False  # see `Producer`
-        self.end: End | None = None
+        self.end: End | None = None  # front end only
         self.finished = trio.Event()
-        self._fn = fn
+        self._fn = fn  # read by the worker; the front end drops it once `ended`
         self._context = contextvars.copy_context()
-        self._on_ready = on_ready
+        self._on_ready = on_ready  # front end only
         self._outcome = End()  # one writer: whoever ends it; read once `ended`
         self._workers = workers
         self.portal: Portal = workers.new_portal()
@@ -133,6 +133,9 @@ class Call:
     def take(self) -> list[object]:
         """It makes no chunks."""
         return []
+
+    def returned(self) -> None:
+        """It makes no chunks."""
 
     def _set_finished(self) -> None:
         """Thread: front end."""

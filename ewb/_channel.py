@@ -23,12 +23,14 @@ T = TypeVar("T")
 
 
 class _Shared(Generic[T]):
-    """What all clones of a sender share, guarded by the channel's lock."""
+    """What all clones of a sender share: `open` is guarded by the channel's lock."""
 
     def __init__(self) -> None:
         self.handoff: Handoff[T]
         self.room: threading.Condition
         self.open = 0
+        # Written without the lock, but only True, and before its writer takes the lock to count itself
+        # out: so whoever counts out the last, and then reads this, sees it.
         self.dropped = False
 
 
@@ -42,7 +44,7 @@ class ChunkSender(Generic[T]):
 
     def __init__(self, shared: _Shared[T]) -> None:
         self._shared = shared
-        self._closed = False
+        self._closed = False  # guarded by the channel's lock
         with shared.room:
             shared.open += 1
 

@@ -6,7 +6,8 @@ throughput wherever several threads want the GIL, the front end's own included. 
 while a producer computes: while the CPU time of its slice shows that it does not wait for something.
 And it is put back a little after that, be the workers idle then or stuck: the front end sees to it.
 
-Invariants: `_wish` is guarded by `_lock`; `_until` has no single writer, any of the latest will do.
+Invariants: `_wish` is written with `_lock` held, and read without it as a hint; `_until` has no single
+writer, any of the latest will do.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LINGER: Final = 0.1
 class Courtesy:
     """One pool's. Thread: worker, unless a method says otherwise."""
 
-    def __init__(self, *, wanted: bool, when_lowered: Callable[[], object]) -> None:
+    def __init__(self, *, wanted: bool, when_lowered: Callable[[], object] = bool) -> None:
         """`when_lowered` is called each time, by that worker: to see to it that it will `relax`."""
         self._wanted = wanted
         self._when_lowered = when_lowered

@@ -4,7 +4,7 @@ A wake-up costs a system call each time, even with `idempotent=True`. So all thr
 share a doorbell, which is rung at most once until it is answered: whoever posts a call while it is
 out, only adds to the list.
 
-Invariants: `_calls`, `_out` and `_over` are guarded by `_lock`; `_out` is True from the call of
+Invariants: `_calls`, `_out` and `_over` are guarded by `_lock`; `_out` is True from before the call of
 `run_sync_soon` until `_answer` takes the list; what is posted while the run lives is called, once.
 """
 

@@ -42,7 +42,7 @@ class Portal:
         self._scope: trio.CancelScope | None = None  # as long as nobody calls, there is none
         self._task: list[Task | None] = [None]  # what Trio calls a task register. Front end only
         self._started = False  # front end only
-        self._leaving = False  # one writer: the front end
+        self._leaving = False  # one writer: the front end; read by the worker, as a hint
         self._over = False  # one writer: whoever ends the producer
 
     def leave(self) -> None:

@@ -14,10 +14,17 @@ Invariants:
   `append`, and copying or deleting a slice, are each atomic. `ledger.produced` has one writer, the
   producer, *after* the append; so what it counts has been appended, and a drain that reads it first
   and takes all chunks takes what it counts.
-- All other fields are guarded by `lock`. The producer reads two without it, as hints that send it to
-  `_look_up`, which takes the lock: `ledger.limit` and `ring_from`.
+- All other fields are guarded by `lock`: who writes them holds it. Some are read without it, and tell
+  what was so a moment ago; each is marked below. By two of these, `ledger.limit` and `ring_from`, the
+  producer is sent to `_look_up`, which takes the lock.
 - No lost wake-up: the front end arms (`ledger.limit = LOOK_UP`) *before* it looks at `chunks`; the
   producer appends *before* it looks at `limit`. Whichever comes second sees the other.
+
+What of this rests on the interpreter: that each of a list's operations is atomic (with the GIL, and by
+the list's own lock without it), and that all threads see all stores in one order, so that of two
+threads that each store and then look, one sees the other's. The GIL makes it so. A free-threaded build
+promises the former, but the latter nowhere: there `park` and `fill` would have to meet in a lock (see
+`docs/reliability.md`). Nothing rests on when the GIL changes hands, nor on `+=` being atomic.
 """
 
 from __future__ import annotations
@@ -112,9 +119,11 @@ class Handoff(Generic[T]):
         self.lock = threading.RLock()
         self.chunks: list[T] = []
         self.ledger = Ledger(bounds, budget)
-        self._held: deque[T] = deque()  # drained, not yet handed to the caller of receive()
+        # Drained, not yet handed to the caller of receive(). The front end looks here without the lock.
+        self._held: deque[T] = deque()
         self._held_sizes: deque[int] = deque()  # theirs, where `size` is the user's
         self._bell = Bell(moderation)
+        # From here to `end`: written with the lock held, read without it too.
         self.ring_from = inf  # when a moderated reader may be worth waking (of `clock`)
         self.suspended = False
         self.closed = False  # nobody will read
@@ -125,6 +134,7 @@ class Handoff(Generic[T]):
         self._waits = False
         self._suspended_at = 0.0
         self._seconds_suspended = 0.0
+        # `_suspensions` is read without the lock too.
         self._suspensions = self._batches = self._received = self._peak_chunks = self._peak_bytes = 0
 
     def __repr__(self) -> str:
@@ -287,10 +297,17 @@ class Handoff(Generic[T]):
         """Is there something to look at: a chunk, or an end? Thread: front end."""
         return bool(self.chunks or self._held or self.end is not None or self.closed)
 
-    def drain(self) -> list[T]:
-        """All chunks there are, which now belong to the caller. Thread: front end."""
+    def drain(self, *, lend: bool = False) -> list[T]:
+        """All chunks there are, which now belong to the caller. Thread: front end.
+
+        Args:
+            lend: they count against the shared memory until they are `returned`.
+        """
         with self.lock:
+            before = self.ledger.drained
             batch = self._drain()
+            if lend:
+                self.ledger.lent += self.ledger.drained - before
             if self._held:
                 batch = [*self._held, *batch]
             if self._held or self._held_sizes:
@@ -300,6 +317,14 @@ class Handoff(Generic[T]):
         if resume:
             self._on_room()
         return batch
+
+    def returned(self) -> None:
+        """All that was lent is sent. Thread: front end."""
+        with self.lock:
+            self.ledger.lent = 0
+            resume = self._resume()
+        if resume:
+            self._on_room()
 
     def drain_one(self) -> list[T]:
         """The first chunk there is, if there is one, and hold the others. Thread: front end."""
@@ -501,7 +526,8 @@ class Handoff(Generic[T]):
         self._settle()
         count = self._count()
         room = self.ledger.has_room if self._resume_early else self.ledger.is_nearly_empty
-        return (self.stopping or room(count)) and self._unsuspend()
+        may_go_on = room(count) and not self.ledger.is_starved()
+        return (self.stopping or may_go_on) and self._unsuspend()
 
     def _unsuspend(self) -> bool:
         if not self.suspended:

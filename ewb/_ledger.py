@@ -8,7 +8,9 @@ Invariants:
   `limit - drained + held <= high_water`; but an empty channel always has room for one chunk. To have
   the producer look up, `limit` may be pulled down (`LOOK_UP`) at any time: that takes no room it has.
 - `reserved` is what the budget has on account for this channel: what is buffered, and the credit
-  (`limit - produced`) that is not used yet.
+  (`limit - produced`) that is not used yet, and what is `lent`: taken to be sent, and not sent yet.
+  That is beyond the channel's own bounds, but not beyond the budget, and the one chunk that an empty
+  channel is granted in any case has to wait for it: its reader needs none before that.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class Ledger:
         "dropped",
         "half_high_water",
         "held",
+        "lent",
         "limit",
         "produced",
     )
@@ -52,10 +55,12 @@ class Ledger:
         self._budget = budget
         self._reserved = 0
         self.produced = 0  # bytes, since the beginning
-        self.limit = 0  # of `produced`: there the producer has to look up
+        # Of `produced`: there the producer has to look up. Written with the lock, read without it.
+        self.limit = 0
         self.drained = 0  # bytes, since the beginning
         self.held = 0  # bytes drained and not yet received
         self.dropped = 0  # bytes drained that nobody will receive
+        self.lent = 0  # bytes drained that a front end has yet to send
 
     @property
     def buffered(self) -> int:
@@ -70,7 +75,7 @@ class Ledger:
     def settle(self) -> None:
         """Tell the budget how things are."""
         if self._budget is not None:
-            reserved = max(self.limit, self.produced) - self.drained + self.held
+            reserved = max(self.limit, self.produced) - self.drained + self.held + self.lent
             if reserved != self._reserved:
                 self._budget.force(reserved - self._reserved)
                 self._reserved = reserved
@@ -85,7 +90,7 @@ class Ledger:
 
         Credit is for half a buffer at most, unless that is but a few chunks: so the front end is
         woken while there is still room to go on. An empty channel is granted one chunk, whatever the
-        budget says.
+        budget says, but not while its last ones are lent.
         """
         self.return_credit()
         room = self.bounds.max_chunks - count
@@ -94,7 +99,7 @@ class Ledger:
             return 0
         if self._budget is not None:
             credit = self._budget.take(credit)
-            if credit == 0 and count == 0:
+            if credit == 0 and count == 0 and not self.lent:
                 self._budget.force(1)
                 credit = 1
             self._reserved += credit
@@ -108,6 +113,10 @@ class Ledger:
     def has_room(self, count: int) -> bool:
         """Is there room for a chunk?"""
         return count < self.bounds.max_chunks and self.buffered < self.bounds.high_water
+
+    def is_starved(self) -> bool:
+        """Would a producer get no credit before what is lent comes back?"""
+        return self.lent > 0 and self._budget is not None and self._budget.is_used_up
 
     def is_nearly_empty(self, count: int) -> bool:
         """Is there room enough to be worth resuming a producer?"""

@@ -8,6 +8,7 @@ No I/O, and no waiting: the session reads and writes. Invariants:
   further request is pulled.
 - A command is in `_ready` once at most (`queued`): it is READY, or parked with something to take.
 - What was encoded and not sent is at most `max_unsent` bytes, and what one command added to that.
+  What of that was chunks is lent by their producers (`_lenders`), and given back to them.
 - The engine's exceptions end its command; the protocol's come out of `feed`, `advance` and `turn`.
 """
 
@@ -70,6 +71,7 @@ class Pipeline(Generic[Req, S]):
         self._held: Command[Req, S] | None = None
         self._serial: Command[Req, S] | None = None
         self._written: list[Command[Req, S]] = []  # whose chunks are in `_out`, or being sent
+        self._lenders: list[Background] = []  # whose chunks these are
         self._stopping: list[Background] = []
         self._out: list[Buffer] = []
         self.unsent = 0  # bytes: `_out`, and what is being sent
@@ -296,19 +298,22 @@ class Pipeline(Generic[Req, S]):
         if background.has_chunks:
             if command.order is not Order.REORDER and command is not self._ordered[0]:
                 return  # it is queued again when its turn comes
-            if self._write(command, background.take()) and end is None:
+            if self._write(command, background) and end is None:
                 return  # it is watched again when these are sent
         if end is not None:
             self._ended(command, background, end)
         elif not background.watch():
             self._queue(command)
 
-    def _write(self, command: Command[Req, S], batch: list[object]) -> bool:
+    def _write(self, command: Command[Req, S], background: Background) -> bool:
         """Encode chunks; returns if there is something to send."""
-        buffers = self._protocol.encode_batch(command.request, batch)
+        self._lenders.append(background)
+        buffers = self._protocol.encode_batch(command.request, background.take())
         self._put(buffers)
         if buffers:
             self._written.append(command)
+        elif not self._out:
+            self._give_back()
         if not command.has_streamed:
             command.has_streamed = True
             if self._hooks.first_chunk:
@@ -389,6 +394,7 @@ class Pipeline(Generic[Req, S]):
     def sent(self) -> None:
         """All that was taken out is sent: streams may go on."""
         self.unsent = bytes_in(self._out)
+        self._give_back()
         written, self._written = self._written, []
         now = trio.current_time() if written else 0.0
         for command in written:
@@ -396,6 +402,11 @@ class Pipeline(Generic[Req, S]):
             background = command.background
             if background is not None and not background.watch():
                 self._queue(command)
+
+    def _give_back(self) -> None:
+        lenders, self._lenders = self._lenders, []
+        for lender in lenders:
+            lender.returned()
 
     # -- its end ------------------------------------------------------------------------------------
 
@@ -449,4 +460,5 @@ class Pipeline(Generic[Req, S]):
         self._ordered.clear()
         self._ready.clear()
         self._held = self._serial = None
+        self._give_back()
         return self._stopping

@@ -49,14 +49,15 @@ class Producer:
         self.handoff = handoff
         self.portal = portal
         self.closing_error: BaseException | None = None
-        """What went wrong while the generator was being closed. Read it once `finished` is set."""
+        """What went wrong while the generator was being closed. One writer: the worker that runs it, or
+        ends it. Read it once `finished` is set."""
         self.finished = trio.Event()
         self.when_finished: Callable[[], None] | None = None  # front end only
         self._start = start
         self._context = contextvars.copy_context()
         self._courtesy = courtesy
         self._on_finished = on_finished
-        self._iterator: Iterator[object] | None = None
+        self._iterator: Iterator[object] | None = None  # only the worker that runs it, or ends it
 
     def __repr__(self) -> str:
         return f"<Producer {self.name} of {self.handoff!r}>"

@@ -64,7 +64,7 @@ class WorkersStatistics:
     running: tuple[RunningProducer, ...]
     """Of them, those that hold a worker, the longest first."""
     buffered_bytes: int
-    """Bytes that all channels hold or were promised."""
+    """Bytes that all channels hold or were promised, and what front ends took and have yet to send."""
     memory: int | None
     """The budget for these, in bytes; None: no bound but each channel's own."""
 

@@ -35,7 +35,7 @@ class Worker:
         self.since = 0.0
         self.shared_next = True
         self.dead = False
-        self.wake = threading.Lock()
+        self.wake = threading.Lock()  # taken by the worker, released by whoever wakes it
         self.wake.acquire()
 
     def __repr__(self) -> str:

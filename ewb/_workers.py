@@ -312,8 +312,9 @@ async def open_workers(
 
     Args:
         threads: how many. As many as there is blocking work to do at a time; slow readers need none.
-        memory: bytes that all channels together may buffer; None: no bound but their own. A channel
-            that is empty is always granted one chunk.
+        memory: bytes that all channels together may buffer, what front ends took of streams and
+            have yet to send included; None: no bound but their own. A channel that is empty, and of
+            which nothing is being sent, is always granted one chunk.
         moderation: seconds for which chunks may wait for a reader that was here a moment ago, so that
             one wake-up serves many; 0: wake it for each chunk, at many times the cost.
         time_slice: seconds that a producer may run before another one has its turn.

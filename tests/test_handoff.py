@@ -841,6 +841,76 @@ def test_whatever_comes_last_the_budget_is_even(front: FrontEnd, last: str) -> N
     assert budget.used == 0
 
 
+def test_what_is_lent_counts_until_it_is_returned(front: FrontEnd) -> None:
+    """Chunks that a front end has yet to send are not buffered any more, but take memory."""
+    budget = Budget(1000)
+    handoff = channel(front, high_water=200, budget=budget)
+    fill(handoff, repeat(bytes(10)), FOREVER)
+    handoff.rest()
+    assert len(handoff.drain(lend=True)) == 20
+    assert (handoff.statistics().buffered_bytes, budget.used) == (0, 200)
+    handoff.returned()
+    assert budget.used == 0
+
+
+def test_what_is_lent_is_not_taken_from_the_channels_own_room(front: FrontEnd) -> None:
+    """Its producer reads ahead while that is sent."""
+    handoff = channel(front, high_water=100, budget=Budget(1000))
+    fill(handoff, repeat(bytes(10)), FOREVER)
+    assert not handoff.rest()
+    handoff.drain(lend=True)
+    assert front.rooms == 1
+    fill(handoff, repeat(bytes(10)), FOREVER)
+    assert handoff.statistics().buffered_bytes == 100
+
+
+def test_an_empty_channel_gets_no_chunk_while_its_last_ones_are_sent(front: FrontEnd) -> None:
+    """Not if all memory is taken: its client has enough to read. Then it goes on, one at a time."""
+    budget = Budget(100)
+    greedy, modest = (channel(front, high_water=1000, budget=budget) for _ in range(2))
+    fill(greedy, repeat(bytes(10)), FOREVER)
+    fill(modest, repeat(bytes(10)), FOREVER)
+    assert not modest.rest()
+    assert len(modest.drain(lend=True)) == 1
+    assert front.rooms == 0
+    assert modest.suspended
+    modest.returned()
+    assert front.rooms == 1
+    fill(modest, repeat(bytes(10)), FOREVER)
+    assert not modest.rest()
+    assert len(modest.drain()) == 1
+
+
+def test_a_producer_learns_that_what_was_lent_is_back(front: FrontEnd) -> None:
+    """Though it is returned just after it had to stop, and before it is at rest."""
+    budget = Budget(100)
+    greedy, modest = (channel(front, high_water=1000, budget=budget) for _ in range(2))
+    fill(greedy, repeat(bytes(10)), FOREVER)
+    fill(modest, repeat(bytes(10)), -FOREVER)
+    modest.drain(lend=True)
+    asked = count()
+    fill(modest, (bytes(10) for _ in asked), FOREVER)
+    assert next(asked) == 0
+    modest.returned()
+    assert modest.rest()
+
+
+@pytest.mark.parametrize("ending", ["close", "finish"])
+def test_what_is_lent_outlives_its_channel(front: FrontEnd, ending: str) -> None:
+    """It is being sent, whatever becomes of the producer."""
+    budget = Budget(1000)
+    handoff = channel(front, budget=budget)
+    fill(handoff, repeat(bytes(10)), -FOREVER)
+    handoff.drain(lend=True)
+    handoff.finish(End())
+    if ending == "close":
+        handoff.close()
+    assert budget.used == 10
+    handoff.returned()
+    assert budget.used == 0
+    assert front.rooms == 0
+
+
 # -- courtesy: a worker that has rung leaves the GIL alone for a moment -----------------------------
 
 

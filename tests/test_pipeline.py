@@ -260,6 +260,7 @@ async def open_bench(
         finally:
             await bench.leave()
         await until(lambda: workers.statistics().producers == 0)
+        assert workers.statistics().buffered_bytes == 0
         assert bench.counters.in_flight == 0
         assert not list(bench.pipeline.commands)
 

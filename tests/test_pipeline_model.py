@@ -572,6 +572,7 @@ class PipelineMachine(RuleBasedStateMachine):
         while self.workers.posted:
             self.deliver(1)
         assert all(background.finished.is_set() for background in self.pipeline.drop())
+        assert not any(producer.handoff.ledger.lent for producer in self.workers.producers)
         assert not any(producer.handoff.chunks for producer in self.workers.producers)
 
 

@@ -16,7 +16,6 @@ import trio.testing
 
 import ewb
 from ewb import _handoff, _threads
-from ewb._courtesy import Courtesy
 
 from .helpers import GUARD, AtStep, Gate, Log, fail, nothing_runs, until
 
@@ -918,11 +917,14 @@ async def test_an_error_of_the_body_and_a_worker_that_breaks_at_the_end(
     log = Log()
     reader = Reader()
 
-    def breaks(_: object) -> None:
+    done = _threads.Threads._done
+
+    def breaks(*args: Any, **kwargs: Any) -> None:
+        done(*args, **kwargs)
         if log.closed:
             fail(OSError("the thread is broken"))
 
-    monkeypatch.setattr(Courtesy, "relax", breaks)
+    monkeypatch.setattr(_threads.Threads, "_done", breaks)
     async with trio.open_nursery() as nursery:
         with pytest.RaisesGroup(
             pytest.RaisesExc(ValueError, match="mine"), pytest.RaisesExc(OSError, match="broken")
