@@ -46,7 +46,8 @@ class Doorbell:
         """Have the front end call `call`, which must not raise, soon. Thread: any.
 
         Returns:
-            False if the Trio run is over: then nobody will call it.
+            False if the Trio run is over: then nobody will call it. True: it will be called, unless
+            the run ends just then.
         """
         with self._lock:
             if self._over:

@@ -274,7 +274,7 @@ class Workers:
 
     def _relax_later(self) -> None:
         """A producer computes, so the switch interval is low. Thread: front end."""
-        if time_is_real():  # under another clock the end of these workers will have to do
+        if time_is_real() and not self._closed:  # else the end of these workers will have to do
             trio.lowlevel.spawn_system_task(self._relax)
 
     async def _relax(self) -> None:
