@@ -30,7 +30,6 @@ promises the former, but the latter nowhere: there `park` and `fill` would have 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from itertools import repeat
 from math import inf
 from time import thread_time
@@ -119,9 +118,10 @@ class Handoff(Generic[T]):
         self.lock = threading.RLock()
         self.chunks: list[T] = []
         self.ledger = Ledger(bounds, budget)
-        # Drained, not yet handed to the caller of receive(). The front end looks here without the lock.
-        self._held: deque[T] = deque()
-        self._held_sizes: deque[int] = deque()  # theirs, where `size` is the user's
+        # Drained, not yet handed to the caller of receive(); the last one first. (Lists: two deques
+        # would be most of what a channel weighs.) The front end looks here without the lock.
+        self._held: list[T] = []
+        self._held_sizes: list[int] = []  # theirs, where `size` is the user's
         self._bell = Bell(moderation)
         # From here to `end`: written with the lock held, read without it too.
         self.ring_from = inf  # when a moderated reader may be worth waking (of `clock`)
@@ -309,7 +309,7 @@ class Handoff(Generic[T]):
             if lend:
                 self.ledger.lent += self.ledger.drained - before
             if self._held:
-                batch = [*self._held, *batch]
+                batch = [*reversed(self._held), *batch]
             if self._held or self._held_sizes:
                 self._forget_held()
             self._received += len(batch)
@@ -331,12 +331,13 @@ class Handoff(Generic[T]):
         with self.lock:
             if not self._held:
                 before = self.ledger.drained
-                self._held.extend(self._drain())
+                self._held.extend(reversed(self._drain()))
+                self._held_sizes.reverse()
                 self.ledger.held = self.ledger.drained - before
             if not self._held:
                 return []
-            chunk = self._held.popleft()
-            size = self._held_sizes.popleft() if self._held_sizes else size_in_bytes(chunk)
+            chunk = self._held.pop()
+            size = self._held_sizes.pop() if self._held_sizes else size_in_bytes(chunk)
             self.ledger.held = max(0, self.ledger.held - size) if self._held else 0
             self._received += 1
             # The budget need not know of each chunk: it learns of them with the last.
