@@ -72,6 +72,7 @@ def measure(run: Run) -> list[Figure]:
         ratio("times as fast as the round trip", times[ROUND_TRIP], times[EWB], at_least(400)),
         ratio("times as fast as culsans on Trio", times[CULSANS], times[EWB], at_least(25)),
         ratio("times as fast as islice 64", times[ISLICE], times[EWB], at_least(5)),
+        ratio("a chunk: the bare generator / ewb", times[BARE], times[EWB]),
         ratio("times as fast as janus", times[JANUS], times[EWB]),
         ratio("times as fast as aiologic", times[AIOLOGIC], times[EWB]),
     ]

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from . import _client_process
-from ._harness import figure, ratio
+from ._harness import FRACTION, figure, ratio
 from ._line_servers import ANSWER, PING, by_ewb, by_hand, by_threads
 
 if TYPE_CHECKING:
@@ -67,6 +67,14 @@ def compare(run: Run, label: str, client: Client, ways: Mapping[str, Way] = WAYS
     busiest = [max(s.share for s in round_) for round_ in zip(*seen.values(), strict=True)]
     return [
         *(figure(f"{label}: {name}", rates[name], "/s") for name in ways),
-        *(ratio(f"{label}: {ours} / {name}", rates[ours], rates[name]) for name in theirs),
+        *(
+            ratio(
+                f"{label}: {ours} / {name}",
+                rates[ours],
+                rates[name],
+                curve=FRACTION if name == BY_HAND else None,
+            )
+            for name in theirs
+        ),
         figure(f"{label}: client's share of a core, at most", [100 * share for share in busiest], "%"),
     ]

@@ -21,7 +21,7 @@ import trio
 import ewb
 
 from . import _client_process
-from ._harness import at_least, at_most, figure, percentile, ratio
+from ._harness import FRACTION, at_least, at_most, figure, percentile, ratio
 from ._work import compute, steps_for
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ class Counter:
 def measure(run: Run) -> list[Figure]:
     """Chunk rates and echo times."""
     steps = steps_for(COMPUTED)
-    seconds = run.pick(4.0, 1.5)
+    seconds = run.pick(3.0, 0.6)
     ways: dict[str, Callable[[], Seen]] = {
         ROUND_TRIP: partial(watch, partial(by_round_trip, steps), seconds),
         EWB: partial(watch, partial(by_ewb, steps), seconds),
         NO_COURTESY: partial(watch, partial(by_ewb, steps, courtesy=False), seconds),
-        UNCONNECTED: partial(watch, partial(by_computing_alone, steps), min(seconds, 2.0)),
-        NOBODY: partial(watch, by_nobody, min(seconds, 2.0)),
+        UNCONNECTED: partial(watch, partial(by_computing_alone, steps), seconds / 2),
+        NOBODY: partial(watch, by_nobody, seconds / 2),
     }
     seen = run.interleaved(ways, repetitions=run.pick(9, 3))
     figures = [row for name in ways for row in _rows(name, seen[name])]
@@ -83,6 +83,12 @@ def measure(run: Run) -> list[Figure]:
             [s.rate for s in ours],
             [s.rate for s in theirs],
             at_least(1.4),
+        ),
+        ratio(
+            "chunk rate: ewb / computing only",
+            [s.rate for s in ours],
+            [s.rate for s in seen[UNCONNECTED]],
+            curve=FRACTION,
         ),
     ]
 

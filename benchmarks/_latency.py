@@ -16,7 +16,7 @@ import trio
 
 import ewb
 
-from ._harness import at_most, figure, percentile
+from ._harness import at_most, figure, percentile, ratio
 from ._work import compute, steps_for
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Seen:
 
 def measure(run: Run) -> list[Figure]:
     """Latency and overhead."""
-    steps, count = steps_for(COMPUTED), run.pick(100_000, 25_000)
+    steps, count = steps_for(COMPUTED), run.pick(50_000, 15_000)
     ways: dict[str, Callable[[], Seen]] = {
         "bare loop": partial(by_bare_loop, steps, count),
         "ewb": partial(by_ewb, steps, count),
@@ -52,6 +52,11 @@ def measure(run: Run) -> list[Figure]:
         figure("bare loop, a chunk", [1e6 * s.per_chunk for s in bare], "µs"),
         figure("ewb, a chunk", [1e6 * s.per_chunk for s in ours], "µs"),
         figure("overhead, a chunk", overheads, "µs", at_most(10)),
+        ratio(
+            "a chunk: bare loop / ewb",
+            [s.per_chunk for s in bare],
+            [s.per_chunk for s in ours],
+        ),
         figure("from its yield to the front end, p50", [1e6 * s.p50 for s in ours], "µs", at_most(200)),
         figure(
             "from its yield to the front end, p99", [1e6 * s.p99 for s in ours], "µs", at_most(1500)

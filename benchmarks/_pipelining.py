@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 8
 DEPTHS = (1, 16, 128)
+QUICK_DEPTHS = (1, 128)
 
 
 def measure(run: Run) -> list[Figure]:
     """A table for each depth."""
     figures: list[Figure] = []
-    for depth in DEPTHS:
-        commands = Commands(CONNECTIONS, seconds=run.pick(0.8, 0.3), depth=depth)
+    for depth in run.pick(DEPTHS, QUICK_DEPTHS):
+        commands = Commands(CONNECTIONS, seconds=run.pick(0.6, 0.2), depth=depth)
         figures += compare(run, f"{depth} in flight", commands)
     return figures

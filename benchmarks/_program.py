@@ -20,7 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ._harness import Run
-from ._report import JSON, Answer, OtherPrograms, machine, save, show, versions
+from ._machine import OtherPrograms, machine, versions
+from ._results import JSON, Answer, as_json, save
+from ._table import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -37,6 +39,18 @@ class Question:
 
     title: str
     measure: Callable[[Run], list[Figure]]
+    weight: float = 1.0
+    """Of its share in the program's time."""
+    parts: int = 1
+    """How often it calls `interleaved`."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Seconds that a whole program may take, what it sets up included."""
+
+    full: float
+    quick: float
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,8 @@ class Program:
     """Ways to start it, and remarks."""
     minutes: str
     """How long a full run takes at most, in words."""
+    budget: Budget | None = None
+    """None: as long as it takes."""
 
 
 def run(program: Program) -> None:
@@ -58,26 +74,41 @@ def run(program: Program) -> None:
     options = parse(program, sys.argv[1:])
     console = Console(width=None if sys.stdout.isatty() else 140)
     started, others = perf_counter(), OtherPrograms()
-    about: dict[str, JSON] = {
-        "quick": options.quick,
-        "machine": {**machine()},
-        "versions": {**versions()},
-    }
-    describe(console, about)
+    about: dict[str, JSON] = {"quick": options.quick}
+    if not options.part:
+        about |= {"machine": {**machine()}, "versions": {**versions()}}
+        describe(console, about)
     answers: list[Answer] = []
-    teller = Teller(console)
     try:
-        for name in options.only or program.questions:
-            answers.append(answer(name, program.questions[name], options, teller))  # noqa: PERF401 - kept if interrupted
+        for one in answered(program, options, Teller(console)):
+            answers.append(one)  # noqa: PERF402 - kept if interrupted
     except (KeyboardInterrupt, BaseExceptionGroup):  # Trio puts it into a group
+        about["interrupted"] = True
         console.print("Interrupted: this is what there is so far.")
-    show(console, answers)
+    if not options.part:
+        show(console, answers)
     seconds, percent = perf_counter() - started, others.percent()
     about |= {"seconds": seconds, "percent of processors used by other programs": percent}
     took = f"Took {seconds:.0f} s. Other programs used {percent:.0f} % of the processors meanwhile."
     console.print(took, highlight=False)
     if options.json:
-        save(options.json, answers, about)
+        save(options.json, {**about, "questions": as_json(answers)})
+
+
+def answered(program: Program, options: argparse.Namespace, teller: Teller) -> Generator[Answer]:
+    """Answer one question after the other; each has its part of the time that is left."""
+    end = None
+    if program.budget:
+        end = perf_counter() + (program.budget.quick if options.quick else program.budget.full)
+    names = list(options.only or program.questions)
+    all_weights = sum(question.weight for question in program.questions.values())
+    weights = [program.questions[name].weight for name in names]
+    if end is not None:  # some of the questions have some of the time
+        end -= (end - perf_counter()) * (1 - sum(weights) / all_weights)
+    for place, name in enumerate(names):
+        share = weights[place] / sum(weights[place:])
+        seconds = None if end is None else share * max(0.0, end - perf_counter())
+        yield answer(name, program.questions[name], options, teller, seconds)
 
 
 def describe(console: Console, about: dict[str, JSON]) -> None:
@@ -106,7 +137,10 @@ def parse(program: Program, arguments: Sequence[str]) -> argparse.Namespace:
         action="store_true",
         help=f"measure less and less often: under two minutes, not {program.minutes}",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every value to this file, too")
+    parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)  # of the whole run
+    parser.add_argument(
+        "--json", type=writable, metavar="FILE", help="write every value to this file, too"
+    )
     parser.add_argument(
         "--only",
         nargs="+",
@@ -115,9 +149,24 @@ def parse(program: Program, arguments: Sequence[str]) -> argparse.Namespace:
         help="answer these questions only, see below",
     )
     parser.add_argument(
-        "--repetitions", type=_positive, metavar="N", help="how often each is measured, after a warm-up"
+        "--repetitions",
+        type=_positive,
+        metavar="N",
+        help="how often each is measured, after a warm-up, and however long that takes",
     )
     return parser.parse_args(arguments)
+
+
+def writable(text: str) -> Path:
+    """A file that can be written: one wants to know that before the measurements."""
+    file = Path(text)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("a").close()
+    except OSError as error:
+        msg = f"{text} cannot be written: {error.strerror}"
+        raise argparse.ArgumentTypeError(msg) from error
+    return file
 
 
 def _positive(text: str) -> int:
@@ -157,10 +206,18 @@ class Teller:
                 self._bar.remove_task(task)
 
 
-def answer(name: str, question: Question, options: argparse.Namespace, teller: Teller) -> Answer:
+def answer(
+    name: str, question: Question, options: argparse.Namespace, teller: Teller, seconds: float | None
+) -> Answer:
     """Measure what one question asks. One that fails leaves the others be, and a line in the table."""
     with teller.telling(question.title) as tell:
-        run = Run(quick=options.quick, repetitions=options.repetitions, tell=tell)
+        run = Run(
+            quick=options.quick,
+            repetitions=options.repetitions,
+            tell=tell,
+            seconds=seconds,
+            parts=question.parts,
+        )
         try:
             return Answer(name, question.title, question.measure(run))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told

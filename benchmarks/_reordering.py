@@ -41,7 +41,7 @@ class Seen:
 
 def measure(run: Run) -> list[Figure]:
     """Answer times, and what came before."""
-    seconds = run.pick(1.0, 0.4)
+    seconds = run.pick(0.8, 0.3)
     reorder = partial(by_ewb, order=ewb.Order.REORDER)
     idle, busy = partial(ask, seconds, ""), partial(ask, seconds, f"{STREAM.decode()}\n")
     ways: dict[str, Callable[[], Seen]] = {

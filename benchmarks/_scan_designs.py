@@ -1,139 +1,167 @@
-"""The two designs of kv_engine's range scans that came before, in the server of the example.
-
-A scan's name says which of them reads it. All else is the same: store, protocol, front end, workers.
+"""The range-scan server with a switch: a scan's name says by which of three designs it is read.
 
 - `ROUND_TRIP` (kv_engine 0bdfc43b9): the worker enters the front end's thread for every write, and
   waits there until it is done.
 - `ONE_BUFFER` (e0612b28f): the worker fills one buffer, stops, and notifies; the front end sends that
   and has the worker go on. Nothing is read meanwhile.
+- Any other name: the example's own way.
 
-Both write 8 KiB at a time, as kv_engine does.
+All else is the same: store, protocol, front end, workers. The first two write 8 KiB at a time, as
+kv_engine does.
 """
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
 import ewb
-from examples.range_scan import server
-from examples.range_scan.engine import engine
-from examples.range_scan.engine.scans import Scans
-from examples.range_scan.store import Limits, ScanEnd
+from examples.range_scan import wire
+from examples.range_scan.auth import Authenticator
+from examples.range_scan.engine import Engine, EngineSettings, Timers
+from examples.range_scan.store import Limits, Scan, ScanEnd, ScanRequest, Settings, Store
 from examples.range_scan.wire import Status
+from examples.range_scan.wire.requests import ContinueScan, CreateScan
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+    from typing import TypeAlias
 
-    from examples.range_scan.engine.registry import OpenScan
-    from examples.range_scan.engine.session import Answer, Cookie, Session
-    from examples.range_scan.store import Scan
-    from examples.range_scan.wire.requests import ContinueScan
+    from examples.range_scan.settings import ServerSettings
+    from examples.range_scan.wire.requests import Request
 
-    Chunks = Generator[bytes, None, ScanEnd]
+    Chunks: TypeAlias = Generator[bytes, None, ScanEnd]
+    Cookie: TypeAlias = ewb.Cookie[Request, Status]
+    Answer: TypeAlias = Status | ewb.Status
 
 ROUND_TRIP: Final = "round trip"
 ONE_BUFFER: Final = "one buffer"
 WRITE_SIZE: Final = 8 * 1024
 """Bytes, of a write and of the buffer."""
-
-_ENDS: Final = {ScanEnd.MORE: Status.SCAN_MORE, ScanEnd.COMPLETE: Status.SCAN_COMPLETE}
-_streams: Final[dict[str, trio.abc.Stream]] = {}
-"""Of each connection, by its peer: ewb keeps them to itself, and one of the designs writes to them."""
-
-
-def install() -> None:
-    """Have the server of this process read scans in these ways, too."""
-    engine.Scans = _Designs  # type: ignore[attr-defined]  # this is the switch
-    listen = server._listen  # noqa: SLF001
-
-    async def listen_and_note(*args: Any) -> tuple[list[_NotingListener], int]:
-        listeners, port = await listen(*args)
-        return [_NotingListener(listener) for listener in listeners], port
-
-    server._listen = listen_and_note  # type: ignore[assignment]  # noqa: SLF001
-
-
-class _NotingListener(trio.abc.Listener[trio.abc.Stream]):
-    def __init__(self, listener: trio.abc.Listener[trio.abc.Stream]) -> None:
-        self._listener = listener
-
-    async def accept(self) -> trio.abc.Stream:
-        stream = await self._listener.accept()
-        if isinstance(stream, trio.SocketStream):
-            host, port = stream.socket.getpeername()
-            _streams[f"{host}:{port}"] = stream
-        return stream
-
-    async def aclose(self) -> None:
-        await self._listener.aclose()
+ENDS: Final = {ScanEnd.MORE: Status.SCAN_MORE, ScanEnd.COMPLETE: Status.SCAN_COMPLETE}
 
 
 @dataclass
-class _Buffered:
-    """A scan that is read a buffer at a time."""
+class Reading:
+    """A scan of one of the two, while a command reads it: `cookie.stash`."""
 
-    entry: OpenScan
+    scan: Scan
     chunks: Chunks
+    design: str
 
 
-class _Designs(Scans):
-    """Thread: front end."""
+class Designs:
+    """An engine that reads some scans itself, and has the example's do all else. Thread: front end."""
 
-    def continue_(self, session: Session, cookie: Cookie) -> Answer:
-        """Stream a part of a scan, in the way that its name says."""
-        if isinstance(cookie.stash, _Buffered):
-            return self._go_on(session, cookie, cookie.stash)
-        request = cast("ContinueScan", cookie.request)
-        entry = self._registry.find(request.uuid, request.head.vbucket)
-        design = entry.scan.request.name
-        if cookie.resumed and design == ROUND_TRIP:
-            cookie.status = cast("Status", cookie.result)
-        if cookie.resumed or design not in {ROUND_TRIP, ONE_BUFFER}:
-            return super().continue_(session, cookie)
-        self._registry.begin(entry, cookie)
-        session.if_gone[cookie] = partial(self._registry.remove, entry)
-        request.keys_only = entry.scan.request.keys_only
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self.streams: dict[str, trio.SocketStream] = {}
+        """Of each connection, by its peer: one of the designs writes to them."""
+        self._engine = engine
+        self._store = store
+        self._named: dict[bytes, CreateScan] = {}
+        """Scans of the two designs, by their uuids."""
+
+    def connect(self, connection: ewb.Connection) -> None:
+        """A client has connected."""
+        self._engine.connect(connection)
+
+    def disconnect(self, connection: ewb.Connection) -> None:
+        """A client is gone."""
+        self._engine.disconnect(connection)
+
+    def execute(self, cookie: Cookie) -> Answer:
+        """Execute a command, or say that it would block."""
+        if isinstance(cookie.stash, Reading):
+            return self._go_on(cookie, cookie.stash)
+        request = cookie.request
+        if isinstance(request, ContinueScan) and request.uuid in self._named:
+            return self._begin(cookie, request, self._named[request.uuid])
+        answer = self._engine.execute(cookie)
+        if isinstance(request, CreateScan) and request.name in {ROUND_TRIP, ONE_BUFFER}:
+            reply = cast("wire.Reply", cookie.reply)
+            self._named[bytes(reply.value)] = request
+        return answer
+
+    def _begin(self, cookie: Cookie, request: ContinueScan, created: CreateScan) -> Answer:
+        """Take the snapshot only now: nobody writes here."""
+        wanted = ScanRequest(vb=request.head.vbucket, keys_only=created.keys_only)
+        request.keys_only = created.keys_only
+        scan = self._store.open_scan(wanted)
         limits = Limits(items=request.items, bytes=request.bytes, seconds=request.milliseconds / 1000)
-        if design == ROUND_TRIP:
-            cookie.stash = entry
-            return cookie.run(_write_all, entry.scan, limits, partial(_write, cookie))
-        cookie.stash = _Buffered(entry, entry.scan.read(limits, WRITE_SIZE))
-        return cookie.produce(_fill, cookie.stash.chunks, same_thread=False)
+        chunks = scan.read(limits, WRITE_SIZE)
+        cookie.stash = Reading(scan, chunks, created.name)
+        if created.name == ROUND_TRIP:
+            stream = self.streams[cookie.connection.peer]
+            return cookie.run(write_all, chunks, partial(write, stream, cookie))
+        return cookie.produce(fill, chunks, same_thread=False)
 
-    def _go_on(self, session: Session, cookie: Cookie, buffered: _Buffered) -> Answer:
-        if cookie.status is ewb.Status.OK:
-            return cookie.produce(_fill, buffered.chunks, same_thread=False)
-        del session.if_gone[cookie]
-        return self._continued(cookie, buffered.entry)
+    def _go_on(self, cookie: Cookie, reading: Reading) -> Answer:
+        if reading.design == ONE_BUFFER and cookie.status is ewb.Status.OK:
+            return cookie.produce(fill, reading.chunks, same_thread=False)
+        reading.scan.close()
+        answer = cookie.result if reading.design == ROUND_TRIP else cookie.status
+        return cast("Answer", answer)
 
 
-def _fill(chunks: Chunks) -> Generator[bytes, None, Status | None]:
+def fill(chunks: Chunks) -> Generator[bytes, None, Status | None]:
     """Fill the buffer once. Thread: worker."""
     try:
         yield next(chunks)
     except StopIteration as end:
-        return _ENDS[end.value]
+        return ENDS[end.value]
     return None
 
 
-def _write_all(scan: Scan, limits: Limits, write: Callable[[bytes], Awaitable[None]]) -> Status:
-    """Read a part of a scan, and have each buffer written by the front end. Thread: worker."""
-    chunks = scan.read(limits, WRITE_SIZE)
+def write_all(chunks: Chunks, write: Callable[[bytes], Awaitable[None]]) -> Status:
+    """Have each buffer written by the front end. Thread: worker."""
     while True:
         try:
             chunk = next(chunks)
         except StopIteration as end:
-            return _ENDS[end.value]
+            return ENDS[end.value]
         trio.from_thread.run(write, chunk)
 
 
-async def _write(cookie: Cookie, chunk: bytes) -> None:
+async def write(stream: trio.SocketStream, cookie: Cookie, chunk: bytes) -> None:
     """Send a buffer as a frame. Thread: front end."""
-    protocol = cast("Any", cookie.connection.protocol)
-    await ewb.send_batch(
-        _streams[cookie.connection.peer], protocol.encode_batch(cookie.request, [chunk])
-    )
+    protocol = cast("wire.BinaryProtocol", cookie.connection.protocol)
+    await ewb.send_batch(stream, protocol.encode_batch(cookie.request, [chunk]))
+
+
+async def serve(
+    settings: ServerSettings, *, stops: AsyncIterator[object], ready: Callable[[int], object]
+) -> None:
+    """Serve, without logins, what `examples.range_scan.server.serve` serves. Thread: front end."""
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(Store.open(settings.data, Settings()))
+        workers = await stack.enter_async_context(
+            ewb.open_workers(settings.threads, memory=settings.memory)
+        )
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        listeners = await trio.open_tcp_listeners(0, host=settings.host)
+        port = listeners[0].socket.getsockname()[1]
+        engine = Engine(
+            EngineSettings(needs_login=False),
+            store=store,
+            authenticator=Authenticator(settings.user, settings.password),
+            topology=wire.Topology(bucket="", uuid="", vbuckets=store.vbuckets, port=port),
+            timers=Timers(nursery),
+            statistics=dict,
+        )
+        stack.enter_context(closing(engine))
+        designs = Designs(engine, store)
+        front_end = ewb.FrontEnd(wire.BinaryProtocol, designs, workers)
+
+        async def serve_one(stream: trio.SocketStream) -> None:
+            host, number = stream.socket.getpeername()
+            designs.streams[f"{host}:{number}"] = stream
+            await front_end.serve(stream)
+
+        nursery.start_soon(trio.serve_listeners, serve_one, listeners)
+        ready(port)
+        await anext(stops)
+        nursery.cancel_scope.cancel()

@@ -42,8 +42,8 @@ class Seen:
 
 def measure(workspace: Workspace, run: Run) -> list[Figure]:
     """GET times, idle and not."""
-    loaded = workspace.store(run.pick(1_050_000, 210_000), VBUCKETS)
-    seconds = run.pick(3.0, 1.5)
+    loaded = workspace.store(run.pick(1_050_000, 105_000), VBUCKETS)
+    seconds = run.pick(3.0, 0.7)
     with _scan_process.serving(loaded.directory) as server:
         ways: dict[str, Callable[[], Seen]] = {
             IDLE: partial(probe, server, loaded, seconds),

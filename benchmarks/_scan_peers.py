@@ -16,7 +16,6 @@ import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from subprocess import DEVNULL
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from ._scan_data import key, value
 if TYPE_CHECKING:
     from collections.abc import Generator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     Starting = AbstractContextManager["Peer"]
 
@@ -84,14 +84,6 @@ class Peer:
 # -- PostgreSQL ---------------------------------------------------------------------------------------
 
 
-def postgres_folder() -> Path | None:
-    """Where its programs are, if they are installed; distributions keep servers off the search path."""
-    if found := shutil.which("postgres"):
-        return Path(found).resolve().parent
-    servers = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    return servers[-1].parent if servers else None
-
-
 @contextmanager
 def postgres(programs: Path, directory: Path, documents: int) -> Generator[Peer]:
     """A private cluster with a table of the documents, all of it in its buffers."""
@@ -108,7 +100,7 @@ def postgres(programs: Path, directory: Path, documents: int) -> Generator[Peer]
         _wait_until(process, [programs / "pg_isready", *where])
         _fill_table([programs / "psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", *where], documents)
         yield Peer(
-            f"PostgreSQL {_run([programs / 'postgres', '--version']).split()[2]}",
+            "PostgreSQL",
             _copy(port, "SELECT k, v FROM docs ORDER BY k", documents),
             _copy(port, "SELECT k FROM docs ORDER BY k", documents),
         )
@@ -145,7 +137,7 @@ def _copy(port: int, query: str, documents: int) -> Request:
 
 
 @contextmanager
-def redis(program: str, directory: Path, documents: int) -> Generator[Peer]:
+def redis(program: Path, directory: Path, documents: int) -> Generator[Peer]:
     """A private server with a sorted set of the documents, whose members are key and value."""
     port, data = _free_port(), directory / "redis"
     data.mkdir()
@@ -158,9 +150,8 @@ def redis(program: str, directory: Path, documents: int) -> Generator[Peer]:
                 scored = chain.from_iterable((b"0", member) for member in members)
                 connection.sendall(_words(b"ZADD", b"docs", *scored))
                 connection.recv(64)
-        version = _run([program, "--version"]).partition("v=")[2].split()[0]
         scan = _words(b"ZRANGE", b"docs", b"-", b"+", b"BYLEX")
-        yield Peer(f"Redis {version}", Request(port, scan, _member(documents - 1) + b"\r\n"))
+        yield Peer("Redis", Request(port, scan, _member(documents - 1) + b"\r\n"))
 
 
 def _member(number: int) -> bytes:

@@ -5,14 +5,16 @@ All of them send the same documents, in the order of their keys, over loopback T
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING
 
-from . import _scan_peers, _scan_process
-from ._harness import at_least, at_most, figure, ratio
+import lmdb
+
+from . import _installed, _scan_peers, _scan_process
+from ._harness import FRACTION, at_least, at_most, figure, ratio
 from ._scan_data import check
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from ._scan_process import Server
 
 EWB, EWB_KEYS = "ewb", "ewb, keys only"
+WALK = "LMDB's cursor alone (the limit)"
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Seen:
 
 def measure(workspace: Workspace, run: Run) -> list[Figure]:
     """Times, rates, and what they are to each other."""
-    documents = run.pick(1_000_000, 200_000)
+    documents = run.pick(1_000_000, 100_000)
     loaded = workspace.store(documents, vbuckets=1)
     with ExitStack() as stack:
         server = stack.enter_context(_scan_process.serving(loaded.directory))
@@ -48,14 +51,16 @@ def measure(workspace: Workspace, run: Run) -> list[Figure]:
         ways: dict[str, Callable[[], Seen]] = {
             EWB: partial(scan, server, loaded, keys_only=False),
             EWB_KEYS: partial(scan, server, loaded, keys_only=True),
+            WALK: partial(walk, loaded),
         }
         for peer in filter(None, (postgres, redis)):
             ways[peer.name] = partial(ask, peer.documents)
             if peer.keys:
                 ways[f"{peer.name}, keys only"] = partial(ask, peer.keys)
         seen = run.interleaved(ways)
-    figures = [one for name, each in seen.items() for one in _about(name, each, documents)]
+    figures = [one for name, each in seen.items() for one in _about(name, each)]
     seconds = {name: [s.seconds for s in each] for name, each in seen.items()}
+    figures.append(ratio("time: LMDB's cursor / ewb", seconds[WALK], seconds[EWB], curve=FRACTION))
     for peer in filter(None, (postgres, redis)):
         theirs = seconds[peer.name]
         figures.append(ratio(f"time: ewb / {peer.name}", seconds[EWB], theirs, at_most(1)))
@@ -67,10 +72,10 @@ def measure(workspace: Workspace, run: Run) -> list[Figure]:
 
 
 def _peers(workspace: Workspace, documents: int) -> Iterator[_scan_peers.Starting | None]:
-    programs, redis = _scan_peers.postgres_folder(), shutil.which("redis-server")
-    if programs is None:
+    postgres, redis = _installed.postgres(), _installed.redis()
+    if postgres is None:
         print("PostgreSQL is not installed, and left out.")
-    yield _scan_peers.postgres(programs, workspace.directory, documents) if programs else None
+    yield _scan_peers.postgres(postgres.parent, workspace.directory, documents) if postgres else None
     if redis is None:
         print("Redis is not installed, and left out.")
     yield _scan_peers.redis(redis, workspace.directory, documents) if redis else None
@@ -84,15 +89,31 @@ def scan(server: Server, loaded: Loaded, *, keys_only: bool) -> Seen:
     return Seen(seen["seconds"], seen["bytes"], seen["share"])
 
 
+def walk(loaded: Loaded) -> Seen:
+    """Take each value of the store, in this process."""
+    with (
+        lmdb.open(str(loaded.directory), readonly=True, lock=False, max_dbs=1) as environment,
+        environment.begin() as txn,
+    ):
+        documents = environment.open_db(b"documents", txn=txn, create=False)
+        started = perf_counter()
+        with txn.cursor(documents) as cursor:
+            size = sum(map(len, cursor.iternext(keys=False, values=True)))
+        return Seen(perf_counter() - started, size, 1.0)
+
+
 def ask(request: Request) -> Seen:
     """The same, of a peer."""
     seen = request()
     return Seen(seen["seconds"], seen["bytes"], seen["share"])
 
 
-def _about(name: str, seen: list[Seen], documents: int) -> list[Figure]:
+def _about(name: str, seen: list[Seen]) -> list[Figure]:
+    seconds = figure(f"{name}: all documents in", [s.seconds for s in seen], "s")
+    if name == WALK:
+        return [seconds]
     return [
-        figure(f"{name}: {documents:,} documents in", [s.seconds for s in seen], "s"),
+        seconds,
         figure(f"{name}: received", [s.bytes / s.seconds / 1e6 for s in seen], "MB/s"),
         figure(f"{name}: client's share of a core", [100 * s.share for s in seen], "%"),
     ]

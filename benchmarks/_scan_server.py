@@ -36,12 +36,11 @@ async def end_of_input() -> AsyncGenerator[None]:
 
 def main(*, data: str, memory: int, designs: bool) -> None:
     """Serve, without logins."""
-    if designs:
-        _scan_designs.install()
+    serve_with = _scan_designs.serve if designs else server.serve
     settings = ServerSettings(data=Path(data), port=0, no_auth=True, memory=memory, grace=GRACE)
 
     async def serve() -> None:
-        await server.serve(
+        await serve_with(
             settings,
             stops=end_of_input(),
             ready=lambda port: print(f"listening on {port}", flush=True),

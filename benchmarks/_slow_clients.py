@@ -1,4 +1,4 @@
-"""Can four threads serve 5,000 slow clients?
+"""Can four threads serve 5,000 slow clients? In a quick run, 1,250.
 
 Each has a producer of 20 chunks, of which at most four are buffered, and takes one every 20 ms. The
 measure is the same number of tasks that only sleep: what Trio needs for these is not ewb's doing.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -16,14 +17,14 @@ import trio
 
 import ewb
 
-from ._harness import at_most, exactly, figure, ratio
+from ._harness import FRACTION, at_most, exactly, figure, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ._harness import Figure, Run
 
-CLIENTS = 5_000
+CLIENTS, QUICK_CLIENTS = 5_000, 1_250
 CHUNKS = 20
 MAX_CHUNKS = 4
 PAUSE = 0.02
@@ -46,7 +47,11 @@ class Seen:
 
 def measure(run: Run) -> list[Figure]:
     """Times and threads."""
-    ways: dict[str, Callable[[], Seen]] = {SLEEPS: only_sleeps, EWB: by_ewb}
+    clients = run.pick(CLIENTS, QUICK_CLIENTS)
+    ways: dict[str, Callable[[], Seen]] = {
+        SLEEPS: partial(only_sleeps, clients),
+        EWB: partial(by_ewb, clients),
+    }
     seen = run.interleaved(ways, repetitions=run.pick(7, 2))
     sleeps, ours = seen[SLEEPS], seen[EWB]
     totals = [s.total for s in ours]
@@ -54,6 +59,7 @@ def measure(run: Run) -> list[Figure]:
         figure(f"{SLEEPS}: all done after", [s.total for s in sleeps], "s"),
         figure(f"{EWB}: all done after", totals, "s"),
         ratio("with producers / only sleeps", totals, [s.total for s in sleeps], at_most(1.5)),
+        ratio("only sleeps / with producers", [s.total for s in sleeps], totals, curve=FRACTION),
         figure("the last client's first chunk", [s.last_first_chunk for s in ours], "s", at_most(0.5)),
         figure("worker threads", [s.threads for s in ours], "threads", exactly(THREADS)),
         figure("suspensions", [s.suspensions for s in ours], "times"),
@@ -66,7 +72,7 @@ def chunks() -> Iterator[bytes]:
         yield CHUNK
 
 
-def only_sleeps() -> Seen:
+def only_sleeps(clients: int) -> Seen:
     """What Trio needs for the sleeps alone."""
 
     async def client() -> None:
@@ -76,14 +82,14 @@ def only_sleeps() -> Seen:
     async def main() -> Seen:
         started = perf_counter()
         async with trio.open_nursery() as nursery:
-            for _ in repeat(None, CLIENTS):
+            for _ in repeat(None, clients):
                 nursery.start_soon(client)
         return Seen(perf_counter() - started)
 
     return trio.run(main)
 
 
-def by_ewb() -> Seen:
+def by_ewb(clients: int) -> Seen:
     """The sleeps, and a chunk before each."""
     first_chunks: list[float] = []
     suspensions: list[int] = []
@@ -105,7 +111,7 @@ def by_ewb() -> Seen:
         async with ewb.open_workers(threads=THREADS) as workers:
             started = perf_counter()
             async with trio.open_nursery() as nursery:
-                for _ in repeat(None, CLIENTS):
+                for _ in repeat(None, clients):
                     nursery.start_soon(client, workers)
                 await trio.sleep(0.2)
                 threads = _worker_threads()

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from . import _client_process
-from ._harness import figure, percentile, ratio
+from ._harness import FRACTION, figure, percentile, ratio
 from ._line_servers import PING, STREAM, by_ewb, by_hand_with_streams, by_threads
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Seen:
 
 def measure(run: Run) -> list[Figure]:
     """Answer times and rates."""
-    seconds = run.pick(1.5, 0.7)
+    seconds = run.pick(1.2, 0.5)
     idle, busy = partial(probe, seconds), partial(probe_among_streams, seconds)
     ways: dict[str, Callable[[], Seen]] = {
         EWB_IDLE: partial(by_ewb, idle),
@@ -71,7 +71,8 @@ def measure(run: Run) -> list[Figure]:
         *figures,
         *(ratio(f"answer p99: {EWB} / {name}", p99s[EWB], p99s[name]) for name in (HAND, THREADS)),
         ratio("answer p99: ewb / ewb, no streams", p99s[EWB], p99s[EWB_IDLE]),
-        *(ratio(f"streams: {EWB} / {name}", rates[EWB], rates[name]) for name in (HAND, THREADS)),
+        ratio(f"streams: {EWB} / {HAND}", rates[EWB], rates[HAND]),
+        ratio(f"streams: {EWB} / {THREADS}", rates[EWB], rates[THREADS], curve=FRACTION),
     ]
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._harness import Figure, Run
 
 CONNECTIONS = (1, 16, 200)
+QUICK_CONNECTIONS = (16,)
 
 EWB_AT_ONCE = "ewb, at once"
 EWB_CALL = "ewb, cookie.run(fn)"
@@ -43,14 +44,14 @@ WAYS = {
 def measure(run: Run) -> list[Figure]:
     """A table for each number of connections."""
     figures: list[Figure] = []
-    for connections in CONNECTIONS:
+    for connections in run.pick(CONNECTIONS, QUICK_CONNECTIONS):
         figures += _measure_with(run, connections)
     return figures
 
 
 def _measure_with(run: Run, connections: int) -> list[Figure]:
     label = f"{connections} connection{'s' * (connections > 1)}"
-    seconds = run.pick(0.6, 0.25)
+    seconds = run.pick(0.4, 0.2)
     ways: dict[str, Callable[[], Seen]] = {
         name: partial(way, Commands(connections, seconds, request=f"{request.decode()}\n"))
         for name, (way, request) in WAYS.items()

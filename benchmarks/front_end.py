@@ -13,19 +13,25 @@ Give it a machine that has nothing else to do: on a busy one the spread will be 
 from __future__ import annotations
 
 from . import _connections, _pipelining, _redis, _reordering, _stream_neighbours, _would_block
-from ._program import Program, Question, run
+from ._program import Budget, Program, Question, run
 
 QUESTIONS = {
-    "pipelining": Question("Commands answered at once, on 8 connections", _pipelining.measure),
-    "connections": Question("Commands answered at once, one in flight each", _connections.measure),
+    "pipelining": Question(
+        "Commands answered at once, on 8 connections", _pipelining.measure, 32, parts=3
+    ),
+    "connections": Question(
+        "Commands answered at once, one in flight each", _connections.measure, 38, parts=3
+    ),
     "would-block": Question(
-        "Commands that block in the background, one in flight each", _would_block.measure
+        "Commands that block in the background, one in flight each", _would_block.measure, 42, parts=3
     ),
     "neighbours": Question(
-        "A short command, while 8 other connections stream", _stream_neighbours.measure
+        "A short command, while 8 other connections stream", _stream_neighbours.measure, 36
     ),
-    "reorder": Question("A short command on the connection of an endless stream", _reordering.measure),
-    "redis": Question("The Redis example, on 50 connections", _redis.measure),
+    "reorder": Question(
+        "A short command on the connection of an endless stream", _reordering.measure, 20
+    ),
+    "redis": Question("The Redis example, on 50 connections", _redis.measure, 42, parts=6),
 }
 
 EXAMPLES = """
@@ -39,4 +45,4 @@ The exit code is 0 whether or not the targets were reached: read the table.
 """
 
 if __name__ == "__main__":
-    run(Program("front_end", __doc__, QUESTIONS, EXAMPLES, minutes="ten"))
+    run(Program("front_end", __doc__, QUESTIONS, EXAMPLES, "four", Budget(full=190, quick=20)))

@@ -11,19 +11,25 @@ Give it a machine that has nothing else to do: on a busy one the spread will be 
 from __future__ import annotations
 
 from . import _chunks, _courtesy, _latency, _memory, _slow_clients, _to_socket
-from ._program import Program, Question, run
+from ._program import Budget, Program, Question, run
 
 QUESTIONS = {
-    "chunks": Question("A chunk of 64 B, from a worker to the front end", _chunks.measure),
-    "socket": Question("To a loopback socket that another process reads", _to_socket.measure),
+    "chunks": Question("A chunk of 64 B, from a worker to the front end", _chunks.measure, weight=40),
+    "socket": Question(
+        "To a loopback socket that another process reads", _to_socket.measure, weight=50, parts=4
+    ),
     "courtesy": Question(
-        "A neighbour's echo, while 4 producers compute 200 µs a chunk in one thread", _courtesy.measure
+        "A neighbour's echo, while 4 producers compute 200 µs a chunk in one thread",
+        _courtesy.measure,
+        weight=65,
     ),
-    "latency": Question("A producer that computes 20 µs a chunk", _latency.measure),
+    "latency": Question("A producer that computes 20 µs a chunk", _latency.measure, weight=25),
     "slow-clients": Question(
-        "5,000 producers with slow clients, 20 chunks each", _slow_clients.measure
+        "5,000 producers with slow clients (a quick run: 1,250), 20 chunks each",
+        _slow_clients.measure,
+        weight=40,
     ),
-    "memory": Question("1,000 suspended producers, chunks of 1 KiB", _memory.measure),
+    "memory": Question("1,000 suspended producers, chunks of 1 KiB", _memory.measure, weight=20),
 }
 
 EXAMPLES = """
@@ -37,4 +43,4 @@ The exit code is 0 whether or not the targets were reached: read the table.
 """
 
 if __name__ == "__main__":
-    run(Program("handoff", __doc__, QUESTIONS, EXAMPLES, minutes="twenty"))
+    run(Program("handoff", __doc__, QUESTIONS, EXAMPLES, "four", Budget(full=210, quick=28)))

@@ -17,7 +17,7 @@ import signal
 from functools import partial
 
 from . import _scan_compared, _scan_crowd, _scan_neighbour, _scan_rates
-from ._program import Program, Question, run
+from ._program import Budget, Program, Question, run
 from ._scan_data import Workspace
 
 EXAMPLES = """
@@ -39,22 +39,29 @@ def main() -> None:
     with Workspace() as workspace:
         questions = {
             "rates": Question(
-                "One range of documents of 400 B, read by a raw client",
+                "One range of 1,000,000 documents of 400 B (a quick run: 100,000), to a raw client",
                 partial(_scan_rates.measure, workspace),
+                weight=80,
             ),
             "designs": Question(
-                "16 vBuckets at once, in three designs", partial(_scan_compared.measure, workspace)
+                "16 vBuckets with 1,050,000 documents (105,000), scanned at once, in three designs",
+                partial(_scan_compared.measure, workspace),
+                weight=95,
             ),
             "neighbour": Question(
                 "A GET on another connection, while 8 others scan everything",
                 partial(_scan_neighbour.measure, workspace),
+                weight=60,
             ),
             "crowd": Question(
-                "Thousands of scans, by clients that do not read",
+                "2,000 scans (500) by clients that do not read",
                 partial(_scan_crowd.measure, workspace),
+                weight=110,
             ),
         }
-        run(Program("range_scan", __doc__ or "", questions, EXAMPLES, minutes="ten"))
+        run(
+            Program("range_scan", __doc__ or "", questions, EXAMPLES, "six", Budget(full=330, quick=26))
+        )
     print(f"Load average: {os.getloadavg()[0]:.1f} in the last minute.")
 
 

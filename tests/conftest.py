@@ -17,7 +17,21 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 if not (ROOT / "examples").is_dir():  # the wheel is tested apart: these are about the tree
-    collect_ignore_glob = ["range_scan/*", "test_*_server.py", "test_benchmarks.py"]
+    collect_ignore_glob = [
+        "range_scan/*",
+        "faults/*",
+        "fuzz/*",
+        "soak/*",
+        "test_*_server.py",
+        "test_benchmarks*.py",
+        "test_docs.py",
+        "test_faults*.py",
+        "test_fuzz.py",
+        "test_hostile.py",
+        "test_howto*.py",
+        "test_soak.py",
+        "test_tutorials.py",
+    ]
 
 # The same examples each time, however slow the machine. For others: --hypothesis-profile=explore
 settings.register_profile(

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import signal
 import socket
+import subprocess
 import sys
 from contextlib import closing
 from functools import partial
-from threading import Thread
+from pathlib import Path
+from threading import Thread, main_thread
+from time import sleep
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 import ewb
-from benchmarks import _client_process, _redis, _reordering, _stream_neighbours
+from benchmarks import __main__ as everything
+from benchmarks import (
+    _client_process,
+    _harness,
+    _program,
+    _redis,
+    _reordering,
+    _stream_neighbours,
+)
 from benchmarks._commands import WAYS, Commands
 from benchmarks._harness import Run, at_most, figure, ratio
 from benchmarks._line_servers import CALL, WAKE, by_ewb, by_hand, by_hand_with_streams, by_threads
-from benchmarks._program import Program, Question, run
+from benchmarks._program import Budget, Program, Question, run
 from benchmarks._reorder_client import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from benchmarks._commands import Seen
     from benchmarks._harness import Figure
 
 pytestmark = pytest.mark.tree
+
+ROOT = Path(__file__).parent.parent
 
 MOMENT = 0.02
 """Seconds that are measured: these tests want no figures."""
@@ -218,3 +234,221 @@ def test_an_interrupted_program_tells_what_there_is(
     assert "Interrupted: this is what there is so far." in told
     assert "1 of 1 targets reached." in told
     assert "Is not asked" not in told
+
+
+# -- time ---------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def take(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(_harness, "perf_counter", clock)
+    monkeypatch.setattr(_program, "perf_counter", clock)
+    monkeypatch.setattr(gc, "collect", lambda: 0)  # there is nothing, and it takes its time
+    return clock
+
+
+def timed_run(seconds: float | None, *, parts: int = 1, repetitions: int | None = None) -> Run:
+    return Run(
+        quick=False,
+        repetitions=repetitions,
+        tell=lambda what, share: None,  # noqa: ARG005
+        seconds=seconds,
+        parts=parts,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked", "rounds"),
+    [
+        (60, None, 5),  # a warm-up of 10 s, and five that fit
+        (69, None, 5),
+        (5, None, 3),  # at the least
+        (1000, None, 9),  # at the most
+        (5, 7, 7),  # the user's wish comes first
+        (None, None, 9),
+    ],
+)
+def test_there_are_as_many_repetitions_as_fit(
+    clock: Clock, seconds: float | None, asked: int | None, rounds: int
+) -> None:
+    """Of what takes 10 s, with a warm-up that takes as long."""
+    run = timed_run(seconds, repetitions=asked)
+    measured = run.interleaved(
+        {"a": partial(clock.take, 4), "b": partial(clock.take, 6)}, repetitions=9
+    )
+    assert {name: len(values) for name, values in measured.items()} == {"a": rounds, "b": rounds}
+
+
+def test_the_warm_up_of_a_quick_run_counts_if_there_is_no_time_for_more(clock: Clock) -> None:
+    """So that a quick run stays one on a slow machine."""
+
+    def way() -> float:
+        clock.take(10)
+        return clock.now
+
+    for seconds, values in ((15, [110]), (25, [130])):
+        run = Run(quick=True, repetitions=None, tell=lambda *_: None, seconds=seconds)
+        assert run.interleaved({"a": way})["a"] == values
+
+
+def test_the_parts_of_a_question_share_its_time(clock: Clock) -> None:
+    """What one leaves over is for the next."""
+    run = timed_run(300, parts=3)
+    way = {"a": partial(clock.take, 10)}
+    rounds = [len(run.interleaved(way, repetitions=most)["a"]) for most in (99, 4, 99)]
+    assert rounds == [9, 4, 14]  # of 100 s each, with a warm-up; and 50 s that were left over
+    assert clock.now == 400
+
+
+def test_without_a_warm_up_the_first_round_counts(clock: Clock) -> None:
+    """And there are no more of them than are asked for."""
+    ran: list[float] = []
+
+    def way() -> None:
+        ran.append(clock.now)
+        clock.take(1)
+
+    measured = timed_run(None).interleaved({"a": way}, repetitions=3, warm_up=False)
+    assert len(measured["a"]) == len(ran) == 3
+
+
+@pytest.mark.parametrize(("only", "seconds"), [(None, [25.0, 75.0]), (["long"], [75.0])])
+def test_questions_share_the_time_of_their_program(
+    clock: Clock, only: list[str] | None, seconds: list[float]
+) -> None:
+    """By their weights; one alone has no more than its share."""
+    given: list[float | None] = []
+
+    def measure(run: Run) -> list[Figure]:
+        given.append(run.seconds)
+        clock.take(run.seconds or 0)
+        return []
+
+    questions = {
+        "short": Question("", measure, weight=1),
+        "long": Question("", measure, weight=3),
+    }
+    program = Program("some", "", questions, "", "", Budget(full=100, quick=1))
+    options = _program.parse(program, ["--only", *only] if only else [])
+    assert list(_program.answered(program, options, _program.Teller(Console(quiet=True))))
+    assert given == pytest.approx(seconds)
+
+
+# -- all programs -------------------------------------------------------------------------------------
+
+STUB = """
+import sys, time
+from pathlib import Path
+from benchmarks._harness import figure
+from benchmarks._program import Program, Question, run
+
+def measure(run):
+    return [figure("a figure", [run.pick(1.0, 2.0)], "s", curve="c", x=3.0, note="n")]
+
+def wait(run):
+    Path(__file__).with_suffix(".waiting").touch()
+    time.sleep(100)
+
+questions = {"one": Question("One", measure)}
+if Path(__file__).stem == "waits":
+    questions["two"] = Question("Two", wait)
+run(Program(Path(__file__).stem, "", questions, "", ""))
+"""
+
+FAILING = """
+import sys
+open(sys.argv[sys.argv.index("--json") + 1], "w").close()
+raise SystemExit(3)
+"""
+
+
+@pytest.fixture
+def stubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Programs of which one ends, one waits to be interrupted, and one fails."""
+    folder = tmp_path / "stubs"
+    folder.mkdir()
+    for name in ("ends", "waits"):
+        (folder / f"{name}.py").write_text(STUB)
+    (folder / "fails.py").write_text(FAILING)
+    monkeypatch.setattr(everything, "PACKAGE", "stubs")
+    monkeypatch.setattr(everything, "PROGRAMS", ("ends", "fails", "waits"))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    return folder
+
+
+def test_all_programs_are_told_in_one_table_and_one_file(
+    stubs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that fails leaves the others be, and is told."""
+    file = tmp_path / "all.json"
+    arguments = ["--quick", "--json", str(file), "--only", "fails", "ends"]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    everything.main()
+    told = capsys.readouterr().out
+    assert "NOT MEASURED: fails: fails ended with exit code 3" in told
+    assert "a figure: n" in told
+    whole = json.loads(file.read_text())
+    assert whole["quick"]
+    assert whole["machine"]["python"]
+    assert whole["versions"]["lmdb"]
+    assert whole["versions"]["xxhash"]
+    failed, ended = whole["programs"]
+    assert failed["questions"] == []
+    assert ended["questions"][0]["figures"][0]["values"] == [2.0]
+    (answer,) = everything.answers_of(ended)
+    assert answer.figures == [figure("a figure", [2.0], "s", curve="c", x=3.0, note="n")]
+    assert stubs.exists()
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And not twenty minutes later."""
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--json", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        everything.main()
+    assert f"{tmp_path} cannot be written: Is a directory" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_keeps_what_was_measured(stubs: Path) -> None:
+    """Ctrl-C in the midst of a question: the one before it is kept."""
+
+    def interrupt() -> None:
+        while not (stubs / "waits.waiting").exists():
+            sleep(0.01)
+        signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupting = Thread(target=interrupt)
+    interrupting.start()
+    try:
+        found = everything.measured_by("waits", quick=False)
+    finally:
+        interrupting.join()
+        signal.signal(signal.SIGINT, before)
+    assert found["interrupted"]
+    assert [question["name"] for question in found["questions"]] == ["one"]
+    assert found["questions"][0]["figures"][0]["median"] == 1.0
+
+
+@pytest.mark.parametrize("name", everything.PROGRAMS)
+def test_each_program_can_be_run_alone(name: str) -> None:
+    """And says what it answers."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603 - ours
+    assert f"python -m benchmarks.{name}" in told
+    assert "questions:" in told

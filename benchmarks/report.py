@@ -1,0 +1,99 @@
+"""Makes the report of a run of all benchmarks: docs/benchmarks.md, its plots, and README.md's table.
+
+Text stands in `_prose.md` and `_readme.md` in this folder; figures are from the JSON of the run, which
+is kept beside the plots as `full.json`. Nothing of what is made is to be edited by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from ._document import Document
+from ._markdown import Filler
+from ._plots import draw_all
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PROSE, README = HERE / "_prose.md", HERE / "_readme.md"
+BEGIN = "<!-- figures: begin; made by `python -m benchmarks.report`, not by hand -->"
+END = "<!-- figures: end -->"
+
+EXAMPLES = """
+examples:
+  python -m benchmarks --json results.json            measure everything
+  python -m benchmarks.report results.json            keep these figures, and make the report of them
+  python -m benchmarks.report                         make it of those that are kept
+"""
+
+
+def page(document: Document, pictures: Path) -> str:
+    """docs/benchmarks.md."""
+    return Filler(document, pictures, "benchmarks").fill(PROSE.read_text(encoding="utf-8"))
+
+
+def readme(text: str, document: Document, pictures: Path) -> str:
+    """README.md, with the figures of this document between its markers.
+
+    Raises:
+        ValueError: it has no markers.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        msg = f"there is no place for figures: it needs the lines\n{BEGIN}\n{END}"
+        raise ValueError(msg)
+    filler = Filler(document, pictures, "docs/benchmarks")
+    return (
+        f"{before}{BEGIN}\n\n{filler.fill(README.read_text(encoding='utf-8')).strip()}\n\n{END}{after}"
+    )
+
+
+def main() -> None:
+    """Make all of it."""
+    options = parse()
+    pictures = options.folder / "docs" / "benchmarks"
+    kept = pictures / "full.json"
+    pictures.mkdir(parents=True, exist_ok=True)
+    if options.results is not None and options.results.resolve() != kept.resolve():
+        shutil.copyfile(options.results, kept)
+    if not kept.exists():
+        sys.exit(f"{kept} is not there: say where the JSON of a run is")
+    document = Document.of(kept)
+    draw_all(document, pictures)
+    report = pictures.with_suffix(".md")
+    report.write_text(page(document, pictures), encoding="utf-8")
+    made = [report]
+    file = options.folder / "README.md"
+    if document.data["quick"]:
+        print("A quick run: README.md keeps its figures, which are of a full one.", file=sys.stderr)
+    elif file.exists():
+        text = readme(file.read_text(encoding="utf-8"), document, pictures)
+        file.write_text(text, encoding="utf-8")
+        made.append(file)
+    for key in sorted(document.missing):
+        print(f"not measured: {key}", file=sys.stderr)
+    print(*made, sep="\n")
+
+
+def parse() -> argparse.Namespace:
+    """What the user asks for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "results", nargs="?", type=Path, metavar="FILE", help="the JSON of a run of all benchmarks"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT, help="where docs/ and README.md are; by default, here"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
