@@ -10,11 +10,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made-from-requirements.lock
 # The other CPythons of this machine that ewb supports; `make test-all` tests on each.
 PYTHONS ?= 3.11 3.12 3.13 3.14
+SOAK_SECONDS ?= 300
 
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow test-all check coverage bench wheel lock clean
+.PHONY: help setup demo test test-slow test-all check coverage soak bench report docs notebooks wheel lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,8 +35,8 @@ demo: setup ## serve 234,908 cities, and scan them with a raw client and the sto
 test: setup ## run the tests (under five minutes)
 	@$(BIN)/python -m pytest -q -m "not slow"
 
-test-slow: setup ## run the slow tests too
-	@$(BIN)/python -m pytest -q
+test-slow: setup ## run the slow tests: faults, crashes, hostile clients, every notebook
+	@$(BIN)/python -m pytest -q -m slow
 
 test-all: setup ## run the tests on every CPython from 3.11 up that this machine has
 	@$(BIN)/python .ci/pythons.py $(PYTHONS)
@@ -47,12 +48,30 @@ check: setup ## lint, format, types, order of imports
 	@echo "import-linter ..." && $(BIN)/lint-imports --no-cache
 
 coverage: setup ## run the tests of ewb, the slow ones too, and say which lines none of them reaches
-	@$(BIN)/coverage run -m pytest -q --ignore=tests/range_scan && $(BIN)/coverage report
+	@$(BIN)/coverage run -m pytest -q -m "not tree" && $(BIN)/coverage report
 
-bench: setup ## run the benchmarks (QUICK=--quick for a short run)
-	@$(BIN)/python -m benchmarks.handoff $(QUICK)
-	@$(BIN)/python -m benchmarks.front_end $(QUICK)
-	@$(BIN)/python -m benchmarks.range_scan $(QUICK)
+soak: setup ## mixed load and faults on the range-scan server, for SOAK_SECONDS (300)
+	@$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS)
+
+bench: setup ## measure all that backs a claim: twenty minutes (QUICK=--quick for two; JSON=FILE keeps it)
+	@$(BIN)/python -m benchmarks $(QUICK) $(if $(JSON),--json $(JSON))
+
+report: setup ## make docs/benchmarks.md and the README's figures from the last full run
+	@$(BIN)/python -m benchmarks.report
+
+docs: setup ## build the documentation, and run every notebook in it
+	@$(BIN)/python -m sphinx -q -b html -W --keep-going -n -D nb_execution_mode=force docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
+NOTEBOOKS := $(patsubst docs/tutorial/%.md,docs/_build/notebooks/%.ipynb,$(wildcard docs/tutorial/[0-9]*.md))
+
+notebooks: setup $(NOTEBOOKS) ## open the tutorial's notebooks in JupyterLab
+	@cp docs/tutorial/pictures.py docs/_build/notebooks/
+	@$(BIN)/jupyter lab --notebook-dir=docs/_build/notebooks
+
+docs/_build/notebooks/%.ipynb: docs/tutorial/%.md
+	@mkdir -p $(@D)
+	@$(BIN)/mystnb-to-jupyter --overwrite $< $@
 
 wheel: setup ## build wheel and sdist, and test the wheel apart from the source tree
 	@$(BIN)/python .ci/wheel.py
