@@ -205,7 +205,7 @@ class FrontEnd(Generic[Req, S]):
         suspended = unsent = 0
         doorbells, suspensions = counters.doorbells, counters.suspensions
         for session in self._sessions:
-            unsent += session.pipeline.unsent
+            unsent += session.pipeline.outbox.unsent
             for command in session.pipeline.commands:
                 now[command.state] += 1
                 if (background := command.background) is not None:

@@ -20,11 +20,11 @@ Invariants:
 - No lost wake-up: the front end arms (`ledger.limit = LOOK_UP`) *before* it looks at `chunks`; the
   producer appends *before* it looks at `limit`. Whichever comes second sees the other.
 
-What of this rests on the interpreter: that each of a list's operations is atomic (with the GIL, and by
-the list's own lock without it), and that all threads see all stores in one order, so that of two
-threads that each store and then look, one sees the other's. The GIL makes it so. A free-threaded build
-promises the former, but the latter nowhere: there `park` and `fill` would have to meet in a lock (see
-`docs/reliability.md`). Nothing rests on when the GIL changes hands, nor on `+=` being atomic.
+What of this rests on the GIL: that each of a list's operations is atomic, and that all threads see all
+stores in one order, so that of two threads that each store and then look, one sees the other's. Without
+a GIL, a list's own lock does the former, and nothing assures the latter: there `park` and `fill` would
+have to meet in a lock (see `docs/reliability.md`). Nothing rests on when the GIL changes hands, nor on
+`+=` being atomic.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ No I/O, and no waiting: the session reads and writes. Invariants:
   further request is pulled.
 - A command is in `_ready` once at most (`queued`): it is READY, or parked with something to take.
 - What was encoded and not sent is at most `max_unsent` bytes, and what one command added to that.
-  What of that was chunks is lent by their producers (`_lenders`), and given back to them.
 - The engine's exceptions end its command; the protocol's come out of `feed`, `advance` and `turn`.
 """
 
@@ -26,20 +25,22 @@ import trio
 from ._background import start
 from ._call import Call
 from ._clock import clock
+from ._closing import Closing
+from ._closing import tell as tell_errors
 from ._command import Command
 from ._hooks import brief, tell
 from ._life import State, Step
+from ._outbox import Outbox
 from ._protocol import ProtocolError
-from ._send import bytes_in
 from ._status import Order, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from ._background import Background
     from ._connection import Connection
     from ._handoff import End
-    from ._protocol import Buffer, Protocol
+    from ._protocol import Protocol
     from ._shared import Shared
 
 Req = TypeVar("Req")
@@ -70,11 +71,9 @@ class Pipeline(Generic[Req, S]):
         self._ready: deque[Command[Req, S]] = deque()
         self._held: Command[Req, S] | None = None
         self._serial: Command[Req, S] | None = None
-        self._written: list[Command[Req, S]] = []  # whose chunks are in `_out`, or being sent
-        self._lenders: list[Background] = []  # whose chunks these are
-        self._stopping: list[Background] = []
-        self._out: list[Buffer] = []
-        self.unsent = 0  # bytes: `_out`, and what is being sent
+        self._written: list[Command[Req, S]] = []  # whose chunks are in `outbox`, or being sent
+        self._closing_down = Closing(shared.counters, wake)
+        self.outbox = Outbox()
         self.wants_data = True  # the protocol has no whole request
         self.pulled = 0  # requests, since the beginning
         self.completed = 0  # commands, since the beginning
@@ -113,7 +112,7 @@ class Pipeline(Generic[Req, S]):
 
     def advance(self, budget: int) -> int:
         """Start what may start, so many commands at most; returns what is left of the budget."""
-        while budget and self.unsent <= self._settings.max_unsent:
+        while budget and self.outbox.unsent <= self._settings.max_unsent:
             command = self._next()
             if command is None:
                 break
@@ -176,7 +175,7 @@ class Pipeline(Generic[Req, S]):
         """
         if self._rests:
             return False
-        if self._stopping:
+        if self._closing_down.backgrounds:
             self.report_closed()
         self._answer_in_order()
         per_turn = self._settings.commands_per_turn
@@ -191,18 +190,18 @@ class Pipeline(Generic[Req, S]):
             elif command.state is State.PARKED and command.background is not None:
                 self._look_after(command, command.background)
             self._answer_in_order()
-            if self.unsent > self._settings.max_unsent:
+            if self.outbox.unsent > self._settings.max_unsent:
                 break
         budget = self.advance(budget)
         if self._last_reply and not self._in_flight:
-            self._put([self._last_reply])
+            self.outbox.put([self._last_reply])
             self._last_reply = b""
         return budget == 0 or bool(self._ready)
 
     @property
     def _rests(self) -> bool:
         """Is there surely nothing for `turn` to do? Asked often, and most often it is so."""
-        if self._ready or self._stopping or self.closing or self._held is not None:
+        if self._ready or self._closing_down.backgrounds or self.closing or self._held is not None:
             return False
         if self._ordered and self._ordered[0].state is State.COMPLETE:
             return False
@@ -219,9 +218,7 @@ class Pipeline(Generic[Req, S]):
 
     def stop(self, background: Background) -> None:
         """Have it closed; once it is, `turn` tells what went wrong with it."""
-        self._count(background)
-        background.stop(self._wake)
-        self._stopping.append(background)
+        self._closing_down.close(background)
 
     def report_closed(self) -> None:
         """Tell what went wrong in background work while it was being closed, and forget it.
@@ -229,26 +226,7 @@ class Pipeline(Generic[Req, S]):
         Raises:
             BaseException: a `KeyboardInterrupt` or the like was raised there.
         """
-        closed = [background for background in self._stopping if background.finished.is_set()]
-        self._stopping = [background for background in self._stopping if background not in closed]
-        self._report([background.closing_error for background in closed])
-
-    def _report(self, errors: list[BaseException | None]) -> None:
-        fatal: list[BaseException] = []
-        for error in errors:
-            if isinstance(error, Exception):
-                logger.error("closing a producer of %s failed", self.connection.peer, exc_info=error)
-            elif error is not None:
-                fatal.append(error)
-        if len(fatal) == 1:
-            raise fatal[0]
-        if fatal:
-            msg = "several producers raised while they were being closed"
-            raise BaseExceptionGroup(msg, fatal)
-
-    def _count(self, background: Background) -> None:
-        self._counters.doorbells += background.doorbells
-        self._counters.suspensions += background.suspensions
+        self._closing_down.report(self.connection.peer)
 
     def _queue(self, command: Command[Req, S]) -> None:
         if not command.queued:
@@ -307,13 +285,12 @@ class Pipeline(Generic[Req, S]):
 
     def _write(self, command: Command[Req, S], background: Background) -> bool:
         """Encode chunks; returns if there is something to send."""
-        self._lenders.append(background)
-        buffers = self._protocol.encode_batch(command.request, background.take())
-        self._put(buffers)
+        buffers = self._protocol.encode_batch(command.request, self.outbox.borrow(background))
+        self.outbox.put(buffers)
         if buffers:
             self._written.append(command)
-        elif not self._out:
-            self._give_back()
+        elif not self.outbox.buffers:
+            self.outbox.give_back()
         if not command.has_streamed:
             command.has_streamed = True
             if self._hooks.first_chunk:
@@ -323,10 +300,10 @@ class Pipeline(Generic[Req, S]):
     def _ended(self, command: Command[Req, S], background: Background, end: End) -> None:
         """Its background work is done, and all of its chunks were taken."""
         command.background = None
-        self._count(background)
+        self._closing_down.count(background)
         status: S | Status = Status.OK
         if end.error is None or isinstance(end.error, Exception):
-            self._report([background.closing_error])
+            tell_errors(self.connection.peer, [background.closing_error])
         if end.error is not None:
             if not isinstance(end.error, Exception):
                 raise end.error.with_traceback(end.traceback)  # a KeyboardInterrupt is not lost
@@ -363,7 +340,7 @@ class Pipeline(Generic[Req, S]):
         ordered = self._ordered
         answered = False
         most = self._settings.max_unsent
-        while ordered and ordered[0].state is State.COMPLETE and self.unsent <= most:
+        while ordered and ordered[0].state is State.COMPLETE and self.outbox.unsent <= most:
             self._answer(ordered.popleft())
             answered = True
         if answered and ordered and ordered[0].background is not None:
@@ -375,26 +352,13 @@ class Pipeline(Generic[Req, S]):
         del self._in_flight[command]
         self._counters.in_flight -= 1
         if buffers:
-            self._put(buffers)
+            self.outbox.put(buffers)
         if self._hooks.done:
             tell(self._hooks.done, command)
 
-    def _put(self, buffers: Sequence[Buffer]) -> None:
-        if isinstance(buffers, (bytes, bytearray, memoryview)):
-            msg = "encode_batch and encode_end must return a list of buffers, not one buffer"
-            raise TypeError(msg)
-        self._out += buffers
-        self.unsent += bytes_in(buffers)
-
-    def take_out(self) -> list[Buffer]:
-        """What is to be sent; then call `sent`."""
-        out, self._out = self._out, []
-        return out
-
     def sent(self) -> None:
-        """All that was taken out is sent: streams may go on."""
-        self.unsent = bytes_in(self._out)
-        self._give_back()
+        """All that was taken of the outbox is sent: streams may go on."""
+        self.outbox.sent()
         written, self._written = self._written, []
         now = trio.current_time() if written else 0.0
         for command in written:
@@ -403,23 +367,18 @@ class Pipeline(Generic[Req, S]):
             if background is not None and not background.watch():
                 self._queue(command)
 
-    def _give_back(self) -> None:
-        lenders, self._lenders = self._lenders, []
-        for lender in lenders:
-            lender.returned()
-
     # -- its end ------------------------------------------------------------------------------------
 
     @property
     def is_over(self) -> bool:
         """Nothing is in flight, and nothing will be."""
         ends = self.closing or (self.half_closed and self.wants_data)
-        return ends and not self._in_flight and not self._out and not self._last_reply
+        return ends and not self._in_flight and not self.outbox.buffers and not self._last_reply
 
     @property
     def has_something_to_do(self) -> bool:
         """Is there something for the writer: to look after, to send, or to end?"""
-        return bool(self._ready or self._out) or self.is_over
+        return bool(self._ready or self.outbox.buffers) or self.is_over
 
     @property
     def may_start_more(self) -> bool:
@@ -429,7 +388,7 @@ class Pipeline(Generic[Req, S]):
     @property
     def is_idle(self) -> bool:
         """Nothing is in flight, nor being closed."""
-        return not (self._in_flight or self._stopping)
+        return not (self._in_flight or self._closing_down.backgrounds)
 
     @property
     def commands(self) -> Iterator[Command[Req, S]]:
@@ -460,5 +419,5 @@ class Pipeline(Generic[Req, S]):
         self._ordered.clear()
         self._ready.clear()
         self._held = self._serial = None
-        self._give_back()
-        return self._stopping
+        self.outbox.give_back()
+        return self._closing_down.backgrounds

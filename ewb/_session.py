@@ -238,7 +238,7 @@ class Session(Generic[Req, S]):
             self._to_do.clear()  # whoever rang for something has it done by now, or `more` says so
             self._look_at_frame()
             self._room.wake()
-            if out := pipeline.take_out():
+            if out := pipeline.outbox.take():
                 await self._send(out)
                 if self._sent_at_once >= SENDS_AT_ONCE:
                     self._sent_at_once = 0
@@ -273,7 +273,7 @@ class Session(Generic[Req, S]):
                 self._late = data  # nothing may wait in this scope any more
                 return
             await self._take_in(data)
-            if out := self.pipeline.take_out():
+            if out := self.pipeline.outbox.take():
                 await self._send(out)
                 # Others have their turn; and then the next request is often there, unwaited for.
                 await trio.lowlevel.checkpoint()

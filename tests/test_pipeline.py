@@ -157,8 +157,8 @@ class Bench:
             return False
         self._more = self.pipeline.turn()
         self.woken = False
-        self.most_unsent = max(self.most_unsent, self.pipeline.unsent)
-        if out := self.pipeline.take_out():
+        self.most_unsent = max(self.most_unsent, self.pipeline.outbox.unsent)
+        if out := self.pipeline.outbox.take():
             self.sent += [bytes(buffer).decode() for buffer in out]
             self.pipeline.sent()
             self._more = True
@@ -676,7 +676,7 @@ async def test_nothing_is_started_while_more_than_max_unsent_waits_to_be_sent() 
         bench.pipeline.turn()
         bench.pipeline.advance(64)
         assert len(bench.engine.executed) == 3
-        assert bench.pipeline.unsent < 250 + 110
+        assert bench.pipeline.outbox.unsent < 250 + 110
         bench.woken = True
         await bench.until_idle()
         assert len(bench.sent) == 9
@@ -717,17 +717,17 @@ async def test_a_stream_is_read_again_only_when_its_last_batch_was_sent() -> Non
         bench.read("s1")
         await until(lambda: bench.woken and bench.workers.statistics().suspended == 1)
         bench.pipeline.turn()
-        batch = bench.pipeline.take_out()
+        batch = bench.pipeline.outbox.take()
         assert len(batch) == 5
         await until(lambda: bench.workers.statistics().suspended == 1 and log.made == 10)
         bench.pipeline.turn()
-        assert bench.pipeline.take_out() == []
+        assert bench.pipeline.outbox.take() == []
         bench.pipeline.sent()
         bench.pipeline.turn()
-        assert len(bench.pipeline.take_out()) == 5
-        assert bench.pipeline.unsent > 0
+        assert len(bench.pipeline.outbox.take()) == 5
+        assert bench.pipeline.outbox.unsent > 0
         bench.pipeline.sent()
-        assert bench.pipeline.unsent == 0
+        assert bench.pipeline.outbox.unsent == 0
     log.assert_closed()
 
 

@@ -307,7 +307,7 @@ class PipelineMachine(RuleBasedStateMachine):
             return
         self.more = self.pipeline.turn()
         self.woken = False
-        self.sending = bool(self.pipeline.take_out())
+        self.sending = bool(self.pipeline.outbox.take())
 
     def sent(self) -> None:
         """All of it is sent."""
@@ -441,7 +441,7 @@ class PipelineMachine(RuleBasedStateMachine):
         pipeline = self.pipeline
         assert self.counters.in_flight == len(pipeline._in_flight) <= self.settings.max_commands
         most = self.settings.max_unsent + (MAX_CHUNKS + 2) * MESSAGE
-        assert pipeline.unsent <= most
+        assert pipeline.outbox.unsent <= most
         assert all(command.queued for command in pipeline._ready)
         assert len(set(pipeline._ready)) == len(pipeline._ready)
         for producer in self.workers.producers:
@@ -539,7 +539,7 @@ class PipelineMachine(RuleBasedStateMachine):
         assert counters.busy == self.wire.next - len(self.engine.known)
         assert counters.would_blocks == counters.resumes
         assert not self.pipeline.has_something_to_do or self.pipeline.is_over
-        assert self.pipeline.unsent == 0
+        assert self.pipeline.outbox.unsent == 0
 
     def check_lost(self) -> None:
         """Nothing comes after it, whatever is still posted."""
