@@ -11,6 +11,7 @@ STAMP := $(VENV)/.made-from-requirements.lock
 # The other CPythons of this machine that ewb supports; `make test-all` tests on each.
 PYTHONS ?= 3.11 3.12 3.13 3.14
 SOAK_SECONDS ?= 300
+CRASH_ROUNDS ?= 300
 
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -50,8 +51,9 @@ check: setup ## lint, format, types, order of imports
 coverage: setup ## run the tests of ewb, the slow ones too, and say which lines none of them reaches
 	@$(BIN)/coverage run -m pytest -q -m "not tree" && $(BIN)/coverage report
 
-soak: setup ## mixed load and faults on the range-scan server, for SOAK_SECONDS (300)
-	@$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS)
+soak: setup ## kill the server CRASH_ROUNDS (300) times, then load it for SOAK_SECONDS (300); draws soak.png
+	@EWB_CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/python -m pytest -q -m slow tests/range_scan/test_crash.py
+	@$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) --record soak.jsonl --plot soak.png
 
 bench: setup ## measure all that backs a claim: twenty minutes (QUICK=--quick for two; JSON=FILE keeps it)
 	@$(BIN)/python -m benchmarks $(QUICK) $(if $(JSON),--json $(JSON))
@@ -81,4 +83,4 @@ lock: ## renew requirements.lock (needs uv)
 		--group dev --output-file requirements.lock --upgrade pyproject.toml
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) .venvs dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .venvs dist soak.* docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
