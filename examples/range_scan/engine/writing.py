@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 RELATIVE_EXPIRY: Final = 30 * 24 * 60 * 60
 """Up to this many seconds an expiry counts from now; beyond, it is a unix time."""
+LAST_EXPIRY: Final = 0xFFFF_FFFF
 _OPS: Final = {
     Opcode.SET: Op.SET,
     Opcode.ADD: Op.ADD,
@@ -114,7 +115,7 @@ class Writing:
     def _expiry(self, wanted: int) -> int:
         """As a unix time; 0 is never."""
         if 0 < wanted <= RELATIVE_EXPIRY:
-            return int(self._clock()) + wanted
+            return min(int(self._clock()) + wanted, LAST_EXPIRY)
         return wanted
 
 

@@ -25,6 +25,7 @@ COMPRESSED = 0x02
 _HEAD = struct.Struct(">IIQQB")
 _EXPIRY = slice(4, 8)
 _NEVER = U32.pack(0)
+_LAST_SECOND = 0xFFFF_FFFE  # before the last expiry there can be
 _SEQNO = slice(8, 16)
 _DATATYPE = 24
 _SEVEN_BITS = 0x7F
@@ -100,8 +101,8 @@ def is_compressed(record: bytes | memoryview) -> bool:
 
 
 def pack_now(now: float) -> bytes:
-    """The time as `is_live` compares it, in whole Unix seconds."""
-    return U32.pack(int(now))
+    """The time as `is_live` compares it, in whole Unix seconds, or the nearest that fits."""
+    return U32.pack(min(max(int(now), 0), _LAST_SECOND))
 
 
 def is_live(record: bytes | memoryview, now: bytes) -> bool:

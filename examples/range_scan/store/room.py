@@ -4,9 +4,12 @@ Invariants:
 
 - The file is as long as its last used page needs, and longer. A file that is shorter was cut.
 - Growing writes leave `KEPT_FREE` bytes behind the last page, so that deleting works on a full disk.
+- When it is full, and something was deleted, they leave half of that: LMDB may not find the room that
+  they need among the free pages, and then they go behind the last one.
 
 To run out of room inside a commit would not do: a write that LMDB finds cut short it reports as EIO,
-which could as well be a failing disk.
+which could as well be a failing disk. Nor would it do to run out of descriptors, of which connections
+may have taken all; so the file is opened once for all.
 """
 
 from __future__ import annotations
@@ -23,25 +26,33 @@ if TYPE_CHECKING:
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 KEPT_FREE = 1 << 20
 _STEP = 4 << 20
+_PLENTY = 2  # times as many bytes free as needed: then LMDB rarely takes new ones
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 class Room:
-    """The end of the file, and what is allocated behind it. Thread: writer."""
+    """The end of the file, and what is allocated behind it. Thread: writer; its making and end, any."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._allocated = file.stat().st_size
+        self._descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        self._allocated = os.fstat(self._descriptor).st_size
 
-    def reserve(self, end: int, needed: int, *, growing: bool) -> None:
-        """See that `needed` bytes can be written behind `end`. Raises StoreFullError."""
-        if growing:
-            needed += KEPT_FREE
-        if end + needed <= self._allocated:
+    def close(self) -> None:
+        """Nothing will be written any more."""
+        os.close(self._descriptor)
+
+    def reserve(self, end: int, needed: int, *, growing: bool, free: int) -> None:
+        """See that `needed` bytes can be written behind `end`. Raises StoreFullError.
+
+        Before `end` there are `free` bytes that nothing uses.
+        """
+        kept = KEPT_FREE if growing else 0
+        if end + needed + kept <= self._allocated:
             return
         for more in (_STEP, 0):  # a generous step, so that it is seldom done; or what is left
             try:
-                self._allocate(end + needed + more)
+                self._allocate(end + needed + kept + more)
             except OSError as error:
                 if error.errno in _UNSUPPORTED:
                     return
@@ -50,15 +61,13 @@ class Room:
                 return
         if failed.errno not in FULL:
             raise failed
+        if free >= _PLENTY * needed and end + needed + kept // 2 <= self._allocated:
+            return
         msg = (
             f"no room on the disk for {self._file} ({failed.strerror}): delete something, or make room"
         )
         raise StoreFullError(msg) from failed
 
     def _allocate(self, length: int) -> None:
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.posix_fallocate(descriptor, self._allocated, length - self._allocated)
-        finally:
-            os.close(descriptor)
+        os.posix_fallocate(self._descriptor, self._allocated, length - self._allocated)
         self._allocated = length

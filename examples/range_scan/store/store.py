@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -74,27 +74,28 @@ class Store:
         self._settings = settings
         self._tables = tables
         self._state = state
-        self._files = files
         self._closed = False
         self._waiters = Waiters(state)
         self._snapshots = Snapshots(state, at_most=settings.max_scans, max_growth=settings.max_growth)
         self._writer = Writer(
             tables, state, settings, room, waiters=self._waiters, snapshots=self._snapshots
         )
+        self._files = files.pop_all()  # from now on it is for `close` to close them
 
     @classmethod
     def open(cls, directory: Path, settings: Settings | None = None) -> Self:
         """Open the store in a directory, or create one there. Thread: any; it blocks.
 
         Raises:
-            StoreOpenError: in use, not writable, damaged, of another kind. It says what to do.
+            StoreOpenError: in use, not writable, damaged, of another kind, or no thread can be started.
+                It says what to do.
         """
         settings = settings or Settings()
         with ExitStack() as stack:
             environment = stack.enter_context(open_environment(directory, settings))
             tables, state = found(directory, environment, settings)
-            room = Room(directory / "data.mdb")
-            return cls(settings, tables, state, room, stack.pop_all())
+            room = stack.enter_context(closing(Room(directory / "data.mdb")))
+            return cls(settings, tables, state, room, stack)
 
     def close(self) -> None:
         """Write what waits, end all scans, close. Thread: any but the writer; it blocks. Idempotent."""
@@ -235,4 +236,7 @@ class Store:
     def _unreadable(self, error: lmdb.Error) -> StoreError:
         if self._closed:
             return StoreClosedError("the store was closed")
-        return StoreDamagedError(f"the store cannot be read ({error}): restore it from a copy")
+        remedy = "restore it from a copy"
+        if isinstance(error, lmdb.PanicError):  # a commit failed where LMDB cannot go on from
+            remedy = "look after the disk, then restart"
+        return StoreDamagedError(f"the store cannot be read ({error}): {remedy}")

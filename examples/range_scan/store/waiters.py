@@ -68,7 +68,7 @@ class Waiters:
             for waiter in due:
                 try:
                     waiter.callback()
-                except Exception:  # noqa: BLE001 - the writer must go on
+                except BaseException:  # noqa: BLE001 - the writer must go on
                     _log.exception("a callback of when_persisted raised")
 
     def drop(self) -> None:

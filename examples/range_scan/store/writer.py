@@ -24,7 +24,7 @@ import lmdb
 
 from .apply import apply
 from .batch import Batch
-from .errors import StoreClosedError, StoreDamagedError, StoreError, StoreFullError
+from .errors import StoreClosedError, StoreDamagedError, StoreError, StoreFullError, StoreOpenError
 from .founding import leave
 from .mutations import Mutation, Op, Outcome, Status
 from .room import FULL, Room
@@ -77,7 +77,11 @@ class Writer:
         self.failure: StoreDamagedError | None = None
         """Why nothing is written any more."""
         self._thread = Thread(target=self._run, name="range-scan store writer", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            msg = f"no thread for the store's writer: stop other programs, or allow more ({error})"
+            raise StoreOpenError(msg) from error
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -131,7 +135,7 @@ class Writer:
         for request, outcome in zip(group, outcomes, strict=False):
             try:
                 request.callback(outcome)
-            except Exception:  # noqa: BLE001 - the others must be called, too
+            except BaseException:  # noqa: BLE001 - the others must be called, too
                 _log.exception("the callback of %s raised", request.mutation.op)
         return len(outcomes)
 
@@ -181,7 +185,8 @@ class Writer:
                 "delete some, or open it with a larger maximal size"
             )
             raise StoreFullError(msg)
-        self._room.reserve(self._state.sizes.file, batch.written, growing=growing)
+        end = self._state.sizes.file
+        self._room.reserve(end, batch.written, growing=growing, free=end - used)
         changed = batch.commit()
         self._state.counters.commits += 1
         self._waiters.resolve(changed)
@@ -198,15 +203,15 @@ class Writer:
                 msg = f"no room in the store or on its disk ({error}): delete something, or make room"
                 return StoreFullError(msg)
             return self._fail(error)
-        except Exception as error:  # noqa: BLE001 - a mistake in this program, or the system's error
+        except BaseException as error:  # noqa: BLE001 - a mistake, or the system's; the thread goes on, to say so
             return self._fail(error)
 
-    def _fail(self, error: Exception) -> StoreDamagedError:
-        _log.error("the store failed, and writes no more", exc_info=error)
+    def _fail(self, error: BaseException) -> StoreDamagedError:
         msg = (
             f"a write failed ({error}), and whether it is on the disk is unknown: "
             "the store writes no more; look after the disk, then restart"
         )
+        _log.error(msg, exc_info=error)
         self.failure = StoreDamagedError(msg)
         return self.failure
 
