@@ -12,11 +12,12 @@ STAMP := $(VENV)/.made-from-requirements.lock
 PYTHONS ?= 3.11 3.12 3.13 3.14
 SOAK_SECONDS ?= 300
 CRASH_ROUNDS ?= 300
+INTERLEAVINGS ?= 400
 
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-slow test-all check coverage soak bench report docs notebooks wheel lock clean
+.PHONY: help setup demo test test-slow test-all check coverage soak interleavings bench report docs notebooks wheel lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,7 +38,7 @@ test: setup ## run the tests (under five minutes)
 	@$(BIN)/python -m pytest -q -m "not slow"
 
 test-slow: setup ## run the slow tests: faults, crashes, hostile clients, every notebook
-	@$(BIN)/python -m pytest -q -m slow
+	@EWB_INTERLEAVINGS=50 $(BIN)/python -m pytest -q -m slow
 
 test-all: setup ## run the tests on every CPython from 3.11 up that this machine has
 	@$(BIN)/python .ci/pythons.py $(PYTHONS)
@@ -49,11 +50,16 @@ check: setup ## lint, format, types, order of imports
 	@echo "import-linter ..." && $(BIN)/lint-imports --no-cache
 
 coverage: setup ## run the tests of ewb, the slow ones too, and say which lines none of them reaches
-	@$(BIN)/coverage run -m pytest -q -m "not tree" && $(BIN)/coverage report
+	@$(BIN)/coverage run -m pytest -q -m "not tree" --ignore=tests/test_interleavings.py && \
+		$(BIN)/coverage report
 
-soak: setup ## kill the server CRASH_ROUNDS (300) times, then load it for SOAK_SECONDS (300); draws soak.png
-	@EWB_CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/python -m pytest -q -m slow tests/range_scan/test_crash.py
+soak: setup ## the long forms: kill -9, interleavings, SOAK_SECONDS (300) of mixed load; draws soak.png
+	@EWB_CRASH_ROUNDS=$(CRASH_ROUNDS) EWB_INTERLEAVINGS=$(INTERLEAVINGS) \
+		$(BIN)/python -m pytest -q -m slow tests/range_scan/test_crash.py tests/test_interleavings.py
 	@$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) --record soak.jsonl --plot soak.png
+
+interleavings: setup ## planted bugs of the handoff, and after how many orders of events each is found
+	@$(BIN)/python -m tests.interleaving
 
 bench: setup ## measure all that backs a claim: twenty minutes (QUICK=--quick for two; JSON=FILE keeps it)
 	@$(BIN)/python -m benchmarks $(QUICK) $(if $(JSON),--json $(JSON))

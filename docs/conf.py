@@ -56,6 +56,12 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 
+# A profile of its own for the kernels, not the reader's. Each warns that it listens on loopback.
+ipython = HERE / "_build" / "ipython"
+(ipython / "profile_default").mkdir(parents=True, exist_ok=True)
+(ipython / "profile_default" / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\n")
+os.environ["IPYTHONDIR"] = str(ipython)
+
 # -- reference ------------------------------------------------------------------------------------
 
 autodoc_member_order = "bysource"

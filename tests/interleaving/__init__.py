@@ -1,0 +1,1 @@
+"""All interleavings of small cases, on the real code: `python -m tests.interleaving`."""
