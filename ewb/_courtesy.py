@@ -54,14 +54,19 @@ class Courtesy:
             self._lower()
         return True
 
-    def lasts(self) -> float:
-        """For so many seconds the interval stays low, unless somebody computes. Thread: any."""
-        return max(0.0, self._until - clock()) if self._wish is not None else 0.0
+    def relax(self) -> float:
+        """Put the interval back, if nobody has been computing for a while. Thread: any.
 
-    def relax(self) -> None:
-        """Put the interval back, if nobody has been computing for a while. Thread: any."""
-        if self.lasts() == 0:
-            self.end()
+        Returns:
+            Seconds after which to try again; 0: it is put back.
+        """
+        if self._wish is None:
+            return 0.0
+        left = self._until - clock()  # read once: a worker may compute again just now
+        if left > 0:
+            return left
+        self.end()
+        return 0.0
 
     def end(self) -> None:
         """Nobody computes any more. Thread: any."""

@@ -278,9 +278,8 @@ class Workers:
             trio.lowlevel.spawn_system_task(self._relax)
 
     async def _relax(self) -> None:
-        while seconds := self._courtesy.lasts():  # noqa: ASYNC110 - it is but a time to wait for
+        while seconds := self._courtesy.relax():  # noqa: ASYNC110 - it is but a time to wait for
             await trio.sleep(seconds)
-        self._courtesy.relax()
 
     async def _stop(self) -> None:
         self._closed = True

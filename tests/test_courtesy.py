@@ -12,7 +12,7 @@ import pytest
 import trio
 
 import ewb
-from ewb._courtesy import INTERVAL, Courtesy
+from ewb._courtesy import INTERVAL, LINGER, Courtesy
 
 from .helpers import Gate, until
 
@@ -133,11 +133,11 @@ def test_it_relaxes_only_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not courtesy.is_computing(started=99.9, cpu_started=9.99, now=now)
     assert courtesy.is_computing(started=99.9, cpu_started=9.91, now=now)
     assert sys.getswitchinterval() == pytest.approx(INTERVAL)
-    courtesy.relax()
+    assert courtesy.relax() == pytest.approx(LINGER)
     assert sys.getswitchinterval() == pytest.approx(INTERVAL)
     assert courtesy.is_computing(started=99.9, cpu_started=9.91, now=now)
     now = 101.0
-    courtesy.relax()
+    assert courtesy.relax() == 0
     assert sys.getswitchinterval() == pytest.approx(0.004)
     courtesy.end()
     assert lowered == [True]
