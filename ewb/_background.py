@@ -133,7 +133,8 @@ class Stream:
         if self._watched:
             self._handoff.unpark()
             self._unwatch()
-        self._producer.when_finished = closed
+        if not self._producer.finished.is_set():
+            self._producer.when_finished = closed
         self._workers.leave(self._producer)
 
     def _woken(self) -> None:

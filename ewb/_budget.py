@@ -30,14 +30,18 @@ class Budget:
         return f"<Budget {self.used} of {self.limit} bytes>"
 
     @property
-    def is_used_up(self) -> bool:
-        """Is nothing left to have now?"""
-        return self.limit is not None and self.used >= self.limit
+    def is_half_used(self) -> bool:
+        """Is nothing left for who takes `modestly`?"""
+        return self.limit is not None and self.used >= self.limit // 2
 
-    def take(self, wanted: int) -> int:
-        """Reserve up to `wanted` bytes; returns how many were left to have."""
+    def take(self, wanted: int, *, modestly: bool = False) -> int:
+        """Reserve up to `wanted` bytes; returns how many were left to have, `modestly` of one half."""
         with self._lock:
-            granted = wanted if self.limit is None else max(0, min(wanted, self.limit - self.used))
+            if self.limit is None:
+                granted = wanted
+            else:
+                limit = self.limit // 2 if modestly else self.limit
+                granted = max(0, min(wanted, limit - self.used))
             self.used += granted
         return granted
 

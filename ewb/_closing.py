@@ -1,12 +1,12 @@
 """Background work of one connection that nobody wants any more: closed, and what goes wrong is told.
 
-Invariant: what an error of closing concerns is told once, in the log, or, if it must never be lost, by
-raising it.
+Invariant: what went wrong with each is told once, in the log; what must never be lost is raised.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -21,20 +21,41 @@ logger: Final = logging.getLogger("ewb")
 class Closing:
     """Thread: front end, for all of it."""
 
-    __slots__ = ("_counters", "_wake", "backgrounds")
+    __slots__ = ("_closed", "_counters", "_open", "_wake")
 
     def __init__(self, counters: Counters, wake: Callable[[], None]) -> None:
         """`wake` has `report` called soon."""
         self._counters = counters
         self._wake = wake
-        self.backgrounds: list[Background] = []
-        """Those that are being closed, and those of which nobody has been told yet."""
+        self._open: dict[Background, None] = {}
+        self._closed: list[Background] = []  # and nobody has been told yet
+
+    def __bool__(self) -> bool:
+        return bool(self._open or self._closed)
+
+    @property
+    def has_news(self) -> bool:
+        """Is there something to report?"""
+        return bool(self._closed)
+
+    @property
+    def backgrounds(self) -> list[Background]:
+        """All that were not reported yet."""
+        return [*self._closed, *self._open]
 
     def close(self, background: Background) -> None:
         """Have it closed, whatever it is at."""
         self.count(background)
-        background.stop(self._wake)
-        self.backgrounds.append(background)
+        self._open[background] = None
+        is_closed = background.finished.is_set()
+        background.stop(partial(self._note, background))
+        if is_closed:
+            self._note(background)
+
+    def _note(self, background: Background) -> None:
+        del self._open[background]
+        self._closed.append(background)
+        self._wake()
 
     def count(self, background: Background) -> None:
         """It makes no more chunks: add up what it cost."""
@@ -47,8 +68,7 @@ class Closing:
         Raises:
             BaseException: a `KeyboardInterrupt` or the like was raised there.
         """
-        closed = [background for background in self.backgrounds if background.finished.is_set()]
-        self.backgrounds = [background for background in self.backgrounds if background not in closed]
+        closed, self._closed = self._closed, []
         tell(peer, (background.closing_error for background in closed))
 
 

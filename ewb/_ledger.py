@@ -9,8 +9,9 @@ Invariants:
   the producer look up, `limit` may be pulled down (`LOOK_UP`) at any time: that takes no room it has.
 - `reserved` is what the budget has on account for this channel: what is buffered, and the credit
   (`limit - produced`) that is not used yet, and what is `lent`: taken to be sent, and not sent yet.
-  That is beyond the channel's own bounds, but not beyond the budget, and the one chunk that an empty
-  channel is granted in any case has to wait for it: its reader needs none before that.
+  That is beyond the channel's own bounds, but not beyond the budget. While something is lent, there
+  is credit from one half of the budget only, lest clients that do not read take it all; and the one
+  chunk that an empty channel is granted in any case has to wait: its reader needs none before that.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Ledger:
         if room <= 0 or credit <= 0:
             return 0
         if self._budget is not None:
-            credit = self._budget.take(credit)
+            credit = self._budget.take(credit, modestly=self.lent > 0)
             if credit == 0 and count == 0 and not self.lent:
                 self._budget.force(1)
                 credit = 1
@@ -116,7 +117,7 @@ class Ledger:
 
     def is_starved(self) -> bool:
         """Would a producer get no credit before what is lent comes back?"""
-        return self.lent > 0 and self._budget is not None and self._budget.is_used_up
+        return self.lent > 0 and self._budget is not None and self._budget.is_half_used
 
     def is_nearly_empty(self, count: int) -> bool:
         """Is there room enough to be worth resuming a producer?"""

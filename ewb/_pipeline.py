@@ -175,7 +175,7 @@ class Pipeline(Generic[Req, S]):
         """
         if self._rests:
             return False
-        if self._closing_down.backgrounds:
+        if self._closing_down.has_news:
             self.report_closed()
         self._answer_in_order()
         per_turn = self._settings.commands_per_turn
@@ -201,7 +201,7 @@ class Pipeline(Generic[Req, S]):
     @property
     def _rests(self) -> bool:
         """Is there surely nothing for `turn` to do? Asked often, and most often it is so."""
-        if self._ready or self._closing_down.backgrounds or self.closing or self._held is not None:
+        if self._ready or self._closing_down.has_news or self.closing or self._held is not None:
             return False
         if self._ordered and self._ordered[0].state is State.COMPLETE:
             return False
@@ -284,18 +284,18 @@ class Pipeline(Generic[Req, S]):
             self._queue(command)
 
     def _write(self, command: Command[Req, S], background: Background) -> bool:
-        """Encode chunks; returns if there is something to send."""
+        """Encode chunks; returns if there is something to send, and so a time when that is sent."""
         buffers = self._protocol.encode_batch(command.request, self.outbox.borrow(background))
         self.outbox.put(buffers)
-        if buffers:
+        if is_to_be_sent := bool(self.outbox.buffers):  # if not these, what was before them
             self._written.append(command)
-        elif not self.outbox.buffers:
+        else:
             self.outbox.give_back()
         if not command.has_streamed:
             command.has_streamed = True
             if self._hooks.first_chunk:
                 tell(self._hooks.first_chunk, command)
-        return bool(buffers)
+        return is_to_be_sent
 
     def _ended(self, command: Command[Req, S], background: Background, end: End) -> None:
         """Its background work is done, and all of its chunks were taken."""
@@ -383,12 +383,18 @@ class Pipeline(Generic[Req, S]):
     @property
     def may_start_more(self) -> bool:
         """Could a further request start, beside those in flight?"""
-        return not self.is_idle and self._serial is None and not self.closing
+        busy = bool(self._in_flight) or self.closes_something
+        return busy and self._serial is None and not self.closing
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is in flight, nor being closed."""
-        return not (self._in_flight or self._closing_down.backgrounds)
+        """Nothing is in flight."""
+        return not self._in_flight
+
+    @property
+    def closes_something(self) -> bool:
+        """Is there background work that is being closed, of which somebody will have to be told?"""
+        return bool(self._closing_down)
 
     @property
     def commands(self) -> Iterator[Command[Req, S]]:

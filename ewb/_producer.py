@@ -176,8 +176,9 @@ class Producer:
         self.portal.close()
         self._on_finished(self)
         self.finished.set()
-        if self.when_finished is not None:
-            self.when_finished()
+        tell, self.when_finished = self.when_finished, None  # it may hold what holds this
+        if tell is not None:
+            tell()
 
 
 def name_of(fn: Callable[..., object]) -> str:

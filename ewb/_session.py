@@ -259,7 +259,8 @@ class Session(Generic[Req, S]):
     def _may_read_alone(self) -> bool:
         pipeline = self.pipeline
         idle = pipeline.is_idle and pipeline.wants_data and not pipeline.has_something_to_do
-        return idle and self._reader_rests and not (pipeline.closing or self._gone.is_set())
+        over = pipeline.closing or self._gone.is_set()
+        return idle and self._reader_rests and not (over or pipeline.closes_something)
 
     async def _read_alone(self) -> None:
         """Nothing is in flight, so do without the reader: one change of tasks a command is enough."""

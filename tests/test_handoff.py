@@ -881,6 +881,19 @@ def test_an_empty_channel_gets_no_chunk_while_its_last_ones_are_sent(front: Fron
     assert len(modest.drain()) == 1
 
 
+def test_who_lends_buffers_ahead_in_one_half_of_the_memory_only(front: FrontEnd) -> None:
+    """The other half is kept for those whose clients read."""
+    budget = Budget(1000)
+    stalled, healthy = (channel(front, high_water=400, budget=budget) for _ in range(2))
+    fill(stalled, repeat(bytes(10)), FOREVER)
+    stalled.drain(lend=True)
+    fill(stalled, repeat(bytes(10)), FOREVER)
+    assert not stalled.rest()
+    assert budget.used == 500
+    fill(healthy, repeat(bytes(10)), FOREVER)
+    assert healthy.statistics().buffered_bytes == 400
+
+
 def test_a_producer_learns_that_what_was_lent_is_back(front: FrontEnd) -> None:
     """Though it is returned just after it had to stop, and before it is at rest."""
     budget = Budget(100)
