@@ -13,6 +13,7 @@ PYTHONS ?= 3.11 3.12 3.13 3.14
 SOAK_SECONDS ?= 300
 CRASH_ROUNDS ?= 300
 INTERLEAVINGS ?= 400
+FUZZ_SECONDS ?= 120
 
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -53,9 +54,10 @@ coverage: setup ## run the tests of ewb, the slow ones too, and say which lines 
 	@$(BIN)/coverage run -m pytest -q -m "not tree" --ignore=tests/test_interleavings.py && \
 		$(BIN)/coverage report
 
-soak: setup ## the long forms: kill -9, interleavings, SOAK_SECONDS (300) of mixed load; draws soak.png
+soak: setup ## the long forms: kill -9, interleavings, fuzzing, SOAK_SECONDS (300) of load; draws soak.png
 	@EWB_CRASH_ROUNDS=$(CRASH_ROUNDS) EWB_INTERLEAVINGS=$(INTERLEAVINGS) \
 		$(BIN)/python -m pytest -q -m slow tests/range_scan/test_crash.py tests/test_interleavings.py
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 	@$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) --record soak.jsonl --plot soak.png
 
 interleavings: setup ## planted bugs of the handoff, and after how many orders of events each is found

@@ -22,6 +22,7 @@ from .requests import (
 )
 from .rules import VALUES, BadRequestError, Key, Rule
 from .scan_json import MAX_KEY
+from .snappy import MAX_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -146,9 +147,9 @@ class Command(NamedTuple):
 
 _BARE = Rule(key=Key.NEEDED)
 _EXPIRY = Rule(key=Key.NEEDED, extras=(EXPIRY.size,))
-_VALUE = Rule(key=Key.NEEDED, extras=(STORE.size,), value=True, datatypes=VALUES)
-_NEW = Rule(key=Key.NEEDED, extras=(STORE.size,), value=True, datatypes=VALUES, cas=False)
-_PIECE = Rule(key=Key.NEEDED, value=True, datatypes=VALUES)
+_VALUE = Rule(key=Key.NEEDED, extras=(STORE.size,), value=MAX_VALUE, datatypes=VALUES)
+_NEW = Rule(key=Key.NEEDED, extras=(STORE.size,), value=MAX_VALUE, datatypes=VALUES, cas=False)
+_PIECE = Rule(key=Key.NEEDED, value=MAX_VALUE, datatypes=VALUES)
 _COUNTER = Rule(key=Key.NEEDED, extras=(COUNTER.size,))
 _META = Rule(key=Key.NEEDED, extras=(0, 1))
 

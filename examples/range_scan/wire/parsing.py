@@ -30,7 +30,7 @@ from .requests import (
     Stat,
     Version,
 )
-from .rules import BadRequestError, Key, Rule
+from .rules import SMALL, BadRequestError, Key, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -174,11 +174,11 @@ class Command(NamedTuple):
 
 _BARE = Rule()
 COMMANDS: Final[dict[int, Command]] = {
-    Opcode.HELLO: Command(_hello, Rule(key=Key.MAYBE, value=True)),
+    Opcode.HELLO: Command(_hello, Rule(key=Key.MAYBE, value=SMALL)),
     Opcode.SASL_LIST_MECHS: Command(_bare(ListMechanisms), _BARE),
-    Opcode.SASL_AUTH: Command(_authenticate, Rule(key=Key.NEEDED, value=True)),
-    Opcode.SASL_STEP: Command(_authenticate, Rule(key=Key.NEEDED, value=True)),
-    Opcode.GET_ERROR_MAP: Command(_error_map, Rule(value=True)),
+    Opcode.SASL_AUTH: Command(_authenticate, Rule(key=Key.NEEDED, value=SMALL)),
+    Opcode.SASL_STEP: Command(_authenticate, Rule(key=Key.NEEDED, value=SMALL)),
+    Opcode.GET_ERROR_MAP: Command(_error_map, Rule(value=SMALL)),
     Opcode.SELECT_BUCKET: Command(_select_bucket, Rule(key=Key.NEEDED)),
     Opcode.GET_CLUSTER_CONFIG: Command(_bare(GetClusterConfig), Rule(extras=(0, 16))),
     Opcode.NOOP: Command(_bare(Noop), _BARE),
@@ -189,8 +189,8 @@ COMMANDS: Final[dict[int, Command]] = {
     Opcode.FLUSH: Command(_flush, Rule(extras=(0, DELAY.size))),
     Opcode.FLUSHQ: Command(_flush, Rule(extras=(0, DELAY.size)), quiet=True),
     Opcode.GET_COLLECTIONS_MANIFEST: Command(_bare(GetManifest), _BARE),
-    Opcode.GET_COLLECTION_ID: Command(_collection_id, Rule(key=Key.MAYBE, value=True)),
-    Opcode.RANGE_SCAN_CREATE: Command(_create_scan, Rule(value=True, datatypes=Datatype.JSON)),
+    Opcode.GET_COLLECTION_ID: Command(_collection_id, Rule(key=Key.MAYBE, value=SMALL)),
+    Opcode.RANGE_SCAN_CREATE: Command(_create_scan, Rule(value=SMALL, datatypes=Datatype.JSON)),
     Opcode.RANGE_SCAN_CONTINUE: Command(_continue_scan, Rule(extras=(CONTINUE.size,))),
     Opcode.RANGE_SCAN_CANCEL: Command(_cancel_scan, Rule(extras=(UUID_SIZE,))),
 }

@@ -3,8 +3,9 @@
 Invariants:
 
 - Until `trust` is called, no frame of more than `UNTRUSTED_FRAME` bytes is taken.
-- Writes that run beside each other have `MAX_BESIDE` bytes of values at most; what comes then waits for
-  them. So does a read whose value may have to be made plain, which takes memory for each.
+- Writes that run beside each other have `MAX_BESIDE` bytes of values at most, compressed ones and what
+  they are made plain to; what comes then waits for them. So does a read whose value may have to be made
+  plain, which takes memory for each.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from .requests import (
     Touch,
 )
 from .rules import NEEDS
-from .snappy import MAX_VALUE
+from .snappy import MAX_VALUE, plain_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -201,7 +202,11 @@ class BinaryProtocol:
 
 
 def _value_size(request: Request) -> int:
-    return len(request.value) if isinstance(request, Store | Concatenate) else 0
+    """Bytes that a value takes while it is written: a compressed one is made plain too, to check it."""
+    if not isinstance(request, Store | Concatenate):
+        return 0
+    size = len(request.value)
+    return size + plain_size(request.value) if request.datatype & Datatype.SNAPPY else size
 
 
 def _contents(request: Request) -> bytes:

@@ -19,6 +19,8 @@ NEEDS: Final = {Datatype.JSON: Feature.JSON, Datatype.SNAPPY: Feature.SNAPPY}
 """What a client must have negotiated to send such values."""
 VALUES: Final = Datatype.JSON | Datatype.SNAPPY
 """What a document's value may be."""
+SMALL: Final = 16 * 1024
+"""Bytes of a value that is taken apart, on the front end: its parts take up to fifty times as many."""
 
 
 class BadRequestError(ValueError):
@@ -44,8 +46,8 @@ class Rule:
     extras: tuple[int, ...] = (0,)
     """The lengths that its extras may have."""
     key: Key = Key.NONE
-    value: bool = False
-    """Whether it may have one."""
+    value: int = 0
+    """Bytes that its value may have."""
     datatypes: int = Datatype.RAW
     """What its value may be."""
     cas: bool = True
@@ -70,6 +72,9 @@ class Rule:
         if frame.value and not self.value:
             msg = "value: this command has none"
             raise BadRequestError(msg)
+        if len(frame.value) > self.value:
+            msg = f"value: {len(frame.value)} bytes, where there may be {self.value}"
+            raise BadRequestError(msg, Status.TOO_BIG)
         if frame.cas and not self.cas:
             msg = "cas: this command has none"
             raise BadRequestError(msg)

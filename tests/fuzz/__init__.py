@@ -1,0 +1,1 @@
+"""Fuzzing of every parser that hears strangers: `python -m tests.fuzz`."""
