@@ -662,6 +662,24 @@ async def test_a_serial_command_that_is_refused_as_busy_holds_nobody() -> None:
         assert bench.sent == ["s1=BUSY", "s2=BUSY", "s3=OK"]
 
 
+async def test_a_stream_encoded_as_nothing_waits_until_what_is_before_it_is_sent() -> None:
+    """So it waits for its client as that does, and no time limit of its own ends it meanwhile."""
+
+    class Silent(Words):
+        def encode_batch(self, request: str, batch: list[bytes]) -> list[bytes]:
+            del request, batch
+            return []
+
+    async with open_bench({"r1": streams(endless)}, protocol=Silent()) as bench:
+        bench.read("r1")
+        await until(lambda: bench.workers.statistics().suspended == 1 and bench.woken)
+        bench.pipeline.feed(b"r2")
+        bench.pipeline.turn()
+        assert bench.pipeline.outbox.buffers == [b"r2=OK"]
+        (streaming,) = bench.pipeline.commands
+        assert bench.pipeline.is_writing(streaming)
+
+
 async def test_nothing_is_started_while_more_than_max_unsent_waits_to_be_sent() -> None:
     """A client that asks for more than it reads has its requests held, unparsed."""
 

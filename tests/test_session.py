@@ -748,6 +748,37 @@ async def test_an_error_while_a_stream_is_closed_is_told_to_a_silent_clients_log
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
 
 
+async def test_an_answer_is_sent_to_its_end_though_something_is_being_closed() -> None:
+    """Where the end of the input is the end of the client, it waits for what is in flight only."""
+    gate = Gate()
+
+    class Slow(Engine):
+        def do_slow(self, cookie: Cookie, _: str) -> Status:
+            self.waiting["slow"] = cookie
+            return cookie.produce(self.rows)
+
+        def rows(self) -> Generator[bytes]:
+            try:
+                yield b"row\n"
+                trio.from_thread.run(trio.sleep_forever)
+            finally:
+                gate.wait()
+
+    engine = Slow()
+    async with serving("tcp", engine=engine, half_close_timeout=0) as server:
+        client = await server.connect()
+        await client.send_all(b"slow\n")
+        await exactly(client, 4)
+        engine.waiting.pop("slow").cancel()
+        await until(gate.reached.is_set)
+        await client.send_all(b"big 20000000\n")
+        await until(lambda: server.front_end.statistics().completed == 2)
+        await client.send_eof()
+        assert len(await everything(client)) > 20_000_000
+        gate.open()
+        await client.aclose()
+
+
 async def test_a_session_is_collected_when_it_is_over() -> None:
     """Nothing holds a connection, its protocol or its cookies once it has ended."""
     left: list[weakref.ref[object]] = []
