@@ -14,6 +14,7 @@ SOAK_SECONDS ?= 300
 CRASH_ROUNDS ?= 300
 INTERLEAVINGS ?= 400
 FUZZ_SECONDS ?= 120
+SEED ?= 1
 
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -57,8 +58,8 @@ coverage: setup ## run the tests of ewb, the slow ones too, and say which lines 
 soak: setup ## the long forms: kill -9, interleavings, fuzzing, SOAK_SECONDS (300) of load; draws soak.png
 	@EWB_CRASH_ROUNDS=$(CRASH_ROUNDS) EWB_INTERLEAVINGS=$(INTERLEAVINGS) \
 		$(BIN)/python -m pytest -q -m slow tests/range_scan/test_crash.py tests/test_interleavings.py
-	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
-	@$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) --record soak.jsonl --plot soak.png
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(SEED)
+	@$(BIN)/python -m tests.soak --seconds $(SOAK_SECONDS) --seed $(SEED) --record soak.jsonl --plot soak.png
 
 interleavings: setup ## planted bugs of the handoff, and after how many orders of events each is found
 	@$(BIN)/python -m tests.interleaving
