@@ -2,12 +2,12 @@
 
 Invariants:
 
-- `used` is the sum of what the channels reserve: what each one buffers, and the credit its
-  producer has not used yet. One lock guards it.
+- `used` is the sum of what the channels reserve: what each one buffers, what it has lent to be
+  sent, and the credit its producer has not used yet. One lock guards it.
 - `take` never lets `used` pass `limit`. `force` may: for the end of a chunk that began within the
-  bound, and for the one chunk that an empty channel is always granted, so that readers who stall
-  starve nobody. No channel therefore waits for another's memory: who has none left has chunks for
-  its own reader, and is resumed when that one drains them.
+  bound, and for the one chunk that an empty channel is granted unless it has lent some, so that
+  readers who stall starve nobody. No channel therefore waits for another's memory: who has none left
+  has chunks for its own reader, and is resumed when that one drains them, or has sent them.
 """
 
 from __future__ import annotations

@@ -69,10 +69,10 @@ class Closing:
             BaseException: a `KeyboardInterrupt` or the like was raised there.
         """
         closed, self._closed = self._closed, []
-        tell(peer, (background.closing_error for background in closed))
+        tell_errors(peer, (background.closing_error for background in closed))
 
 
-def tell(peer: str, errors: Iterable[BaseException | None]) -> None:
+def tell_errors(peer: str, errors: Iterable[BaseException | None]) -> None:
     """Log these errors of closing, and raise those that must not be lost. Thread: front end."""
     fatal: list[BaseException] = []
     for error in errors:

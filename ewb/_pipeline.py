@@ -25,8 +25,7 @@ import trio
 from ._background import start
 from ._call import Call
 from ._clock import clock
-from ._closing import Closing
-from ._closing import tell as tell_errors
+from ._closing import Closing, tell_errors
 from ._command import Command
 from ._hooks import brief, tell
 from ._life import State, Step

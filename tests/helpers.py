@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from ewb import Workers
 
 GUARD: Final = 20.0
 """Seconds: only a bug takes so long."""
+ROOT: Final = Path(__file__).parent.parent
+
+
+@contextmanager
+def run_example(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A program of `examples/`, as its reader runs it."""
+    with subprocess.Popen(  # noqa: S603 - our own example
+        [sys.executable, "-m", f"examples.{name}", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # does nothing if it has ended
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +20,10 @@ from ewb.testing import Gate, connect
 from examples.line_server import LineEngine, LineProtocol
 from examples.observed_server import Latencies, statistics_lines, warn_of_stuck
 
-from .helpers import GUARD, until
+from .helpers import GUARD, run_example, until
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.tree
@@ -38,22 +37,8 @@ def value_of(name: str, text: str) -> float:
     return float(line.rpartition(" ")[2])
 
 
-@contextmanager
-def begun(*options: str) -> Iterator[subprocess.Popen[str]]:
-    """The program, on any metrics port."""
-    command = [sys.executable, "-m", "examples.observed_server", "--metrics-port=0"]
-    with subprocess.Popen(  # noqa: S603 - our own example
-        [*command, *options],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+begun = partial(run_example, "observed_server", "--metrics-port=0")
+"""The program, on any metrics port."""
 
 
 @contextmanager

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from hashlib import pbkdf2_hmac
 from itertools import pairwise
@@ -23,10 +20,10 @@ import ewb
 from ewb.testing import connect
 from examples.line_server import LineEngine, LineProtocol
 
-from .helpers import GUARD, until
+from .helpers import GUARD, run_example, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator
 
 pytestmark = pytest.mark.tree
 
@@ -145,21 +142,8 @@ def test_example_stays_short() -> None:
 # -- the program -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The example as its reader runs it."""
-    with subprocess.Popen(  # noqa: S603 - our own example
-        [sys.executable, "-m", "examples.line_server", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()  # does nothing if it has ended
+program = partial(run_example, "line_server")
+"""The example as its reader runs it."""
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -31,10 +28,11 @@ from examples.redis_server.engine import AT_ONCE, RedisEngine, matching_keys
 from examples.redis_server.outcome import Outcome
 from examples.redis_server.resp import MAX_ARGS, MAX_BULK, MAX_LINE, RespProtocol, bulk
 
-from .helpers import GUARD, until
+from .helpers import GUARD, run_example, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    import subprocess
+    from collections.abc import AsyncGenerator, Callable, Generator
 
 pytestmark = pytest.mark.tree
 
@@ -699,21 +697,8 @@ async def test_redis_benchmark_measures_it(pipelining: str) -> None:
 # -- the program -----------------------------------------------------------------------------------
 
 
-@contextmanager
-def program(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The example as its reader runs it."""
-    with subprocess.Popen(  # noqa: S603 - our own example
-        [sys.executable, "-m", "examples.redis_server", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()  # does nothing if it has ended
+program = partial(run_example, "redis_server")
+"""The example as its reader runs it."""
 
 
 def port_of(process: subprocess.Popen[str]) -> int:
