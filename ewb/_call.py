@@ -102,8 +102,9 @@ class Call:
         self._finish(outcome)
         return False
 
-    def abandon(self, error: BaseException, *, close: bool = False) -> None:  # noqa: ARG002
+    def abandon(self, error: BaseException, *, close: bool = False) -> None:
         """It will not be made: its worker is gone, or it was withdrawn. Thread: any."""
+        del close  # there is nothing to close
         self._finish(End(error=error))
 
     def _finish(self, outcome: End) -> None:

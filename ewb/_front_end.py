@@ -262,6 +262,7 @@ class FrontEnd(Generic[Req, S]):
             except OSError as error:
                 if error.errno not in NO_SLOT:
                     raise
+                # No traceback: it says nothing, and this may come ten times a second.
                 logger.error("cannot accept: %s; trying again in %g s", error.strerror, BREATHER)  # noqa: TRY400
                 await trio.sleep(BREATHER)
 

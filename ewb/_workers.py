@@ -342,7 +342,7 @@ async def open_workers(
                         await workers._start()  # noqa: SLF001 - its life is this function's business
                         yield workers
                     finally:
-                        await workers._stop()  # noqa: SLF001
+                        await workers._stop()  # noqa: SLF001 - see above
                 except BaseException as error:
                     if nursery.cancel_scope.cancel_called:
                         raise

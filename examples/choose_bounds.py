@@ -151,7 +151,8 @@ def table_of(title: str, measured: Mapping[int, Streamed], shown: Callable[[int]
 def show_alone(alone: Alone, console: Console) -> None:
     """What kind of producer it is."""
     share = alone.cpu_seconds / alone.seconds
-    kind = "computes: more threads than one share the GIL" if share > 0.5 else "waits"  # noqa: PLR2004
+    mostly = 0.5
+    kind = "computes: more threads than one share the GIL" if share > mostly else "waits"
     console.print(
         f"Alone: {alone.bytes / alone.seconds / 1e6:,.1f} MB/s, "
         f"chunks of {alone.bytes / alone.chunks:,.0f} bytes. "

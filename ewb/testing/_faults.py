@@ -138,6 +138,7 @@ class WouldBlockEngine(Generic[Req, S]):
         return Status.WOULD_BLOCK
 
 
+# `spawn_system_task` passes positional arguments only.
 async def _notify_later(cookie: Cookie[Req, S], delay: float, from_thread: bool) -> None:  # noqa: FBT001
     await trio.sleep(delay)
     if from_thread:

@@ -172,7 +172,8 @@ def encode(value: Value, version: int) -> bytes:
         return b"$-1\r\n" if version == 2 else b"_\r\n"  # noqa: PLR2004 - RESP2
     if isinstance(value, dict):
         items = [item for pair in value.items() for item in pair]
-        header = b"*%d\r\n" % len(items) if version == 2 else b"%%%d\r\n" % len(value)  # noqa: PLR2004
+        as_list = version == 2  # noqa: PLR2004 - RESP2
+        header = b"*%d\r\n" % len(items) if as_list else b"%%%d\r\n" % len(value)
         return header + b"".join([encode(item, version) for item in items])
     return array_header(len(value)) + b"".join([encode(item, version) for item in value])
 

@@ -73,10 +73,10 @@ def found(directory: Path, environment: lmdb.Environment, settings: Settings) ->
 
 def leave(tables: Tables) -> None:
     """Note that the store was closed in good order. Thread: writer."""
-    tables.environment.sync(True)  # noqa: FBT003 - all writes are on disk before the note is
+    tables.environment.sync(force=True)  # all writes are on disk before the note is
     with tables.environment.begin(write=True, db=tables.state) as txn:
         txn.put(META_OPEN, OPEN_NOT)
-    tables.environment.sync(True)  # noqa: FBT003
+    tables.environment.sync(force=True)
 
 
 class _Meta:

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from .errors import StoreError  # noqa: TC001 - a NamedTuple's annotations are looked at
-from .records import Document  # noqa: TC001
+from .records import Document  # noqa: TC001 - as above
 
 
 class Op(Enum):

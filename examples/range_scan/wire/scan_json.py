@@ -56,7 +56,7 @@ def _collection(root: Json) -> int:
     text = _get(root, "collection", str, default="0")
     try:
         if not text.isalnum():  # int() takes signs, blanks and underscores
-            raise ValueError  # noqa: TRY301
+            raise ValueError  # noqa: TRY301 - answered below, as what int() raises
         number = int(text, 16)
     except ValueError:
         number = U32
