@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ._machine import OtherPrograms, machine, versions
-from ._program import describe, writable
-from ._results import JSON, Answer, from_json, load, save
-from ._table import show
+from benchmarks._measuring.machine import OtherPrograms, machine, versions
+from benchmarks._measuring.program import describe, writable
+from benchmarks._measuring.results import JSON, Answer, from_json, load, save
+from benchmarks._measuring.table import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,18 +14,18 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ._designs import DESIGNS
-from ._designs_probe import Setting, can_count, probe, system_calls
-from ._harness import figure, ratio
-from ._program import Budget, Program, Question, run
-from ._scan_data import Workspace
-from ._table import KIB, MIB, size_of
+from benchmarks._designs.designs import DESIGNS
+from benchmarks._designs.probe import Setting, can_count, probe, system_calls
+from benchmarks._measuring.harness import figure, ratio
+from benchmarks._measuring.program import Budget, Program, Question, run
+from benchmarks._measuring.table import KIB, MIB, size_of
+from benchmarks._range_scan.data import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ._designs_probe import Seen
-    from ._harness import Figure, Run
+    from benchmarks._designs.probe import Seen
+    from benchmarks._measuring.harness import Figure, Run
 
 CHUNKS, QUICK_CHUNKS = (64, KIB, 16 * KIB, 128 * KIB, MIB), (64, 128 * KIB)
 BUFFERS, QUICK_BUFFERS = (8 * KIB, 64 * KIB, 512 * KIB, 4 * MIB), (64 * KIB,)

@@ -12,26 +12,33 @@ Give it a machine that has nothing else to do: on a busy one the spread will be 
 
 from __future__ import annotations
 
-from . import _connections, _pipelining, _redis, _reordering, _stream_neighbours, _would_block
-from ._program import Budget, Program, Question, run
+from benchmarks._front_end import (
+    connections,
+    pipelining,
+    redis,
+    reordering,
+    stream_neighbours,
+    would_block,
+)
+from benchmarks._measuring.program import Budget, Program, Question, run
 
 QUESTIONS = {
     "pipelining": Question(
-        "Commands answered at once, on 8 connections", _pipelining.measure, 32, parts=3
+        "Commands answered at once, on 8 connections", pipelining.measure, 32, parts=3
     ),
     "connections": Question(
-        "Commands answered at once, one in flight each", _connections.measure, 38, parts=3
+        "Commands answered at once, one in flight each", connections.measure, 38, parts=3
     ),
     "would-block": Question(
-        "Commands that block in the background, one in flight each", _would_block.measure, 42, parts=3
+        "Commands that block in the background, one in flight each", would_block.measure, 42, parts=3
     ),
     "neighbours": Question(
-        "A short command, while 8 other connections stream", _stream_neighbours.measure, 36
+        "A short command, while 8 other connections stream", stream_neighbours.measure, 36
     ),
     "reorder": Question(
-        "A short command on the connection of an endless stream", _reordering.measure, 20
+        "A short command on the connection of an endless stream", reordering.measure, 20
     ),
-    "redis": Question("The Redis example, on 50 connections", _redis.measure, 42, parts=6),
+    "redis": Question("The Redis example, on 50 connections", redis.measure, 42, parts=6),
 }
 
 EXAMPLES = """

@@ -10,26 +10,26 @@ Give it a machine that has nothing else to do: on a busy one the spread will be 
 
 from __future__ import annotations
 
-from . import _chunks, _courtesy, _latency, _memory, _slow_clients, _to_socket
-from ._program import Budget, Program, Question, run
+from benchmarks._handoff import chunks, courtesy, latency, memory, slow_clients, to_socket
+from benchmarks._measuring.program import Budget, Program, Question, run
 
 QUESTIONS = {
-    "chunks": Question("A chunk of 64 B, from a worker to the front end", _chunks.measure, weight=40),
+    "chunks": Question("A chunk of 64 B, from a worker to the front end", chunks.measure, weight=40),
     "socket": Question(
-        "To a loopback socket that another process reads", _to_socket.measure, weight=50, parts=4
+        "To a loopback socket that another process reads", to_socket.measure, weight=50, parts=4
     ),
     "courtesy": Question(
         "A neighbour's echo, while 4 producers compute 200 µs a chunk in one thread",
-        _courtesy.measure,
+        courtesy.measure,
         weight=65,
     ),
-    "latency": Question("A producer that computes 20 µs a chunk", _latency.measure, weight=25),
+    "latency": Question("A producer that computes 20 µs a chunk", latency.measure, weight=25),
     "slow-clients": Question(
         "5,000 producers with slow clients (a quick run: 1,250), 20 chunks each",
-        _slow_clients.measure,
+        slow_clients.measure,
         weight=40,
     ),
-    "memory": Question("1,000 suspended producers, chunks of 1 KiB", _memory.measure, weight=20),
+    "memory": Question("1,000 suspended producers, chunks of 1 KiB", memory.measure, weight=20),
 }
 
 EXAMPLES = """

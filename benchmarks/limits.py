@@ -8,17 +8,17 @@ what the limit does not.
 
 from __future__ import annotations
 
-from . import _limits_handoff, _limits_socket, _limits_waking
-from ._program import Budget, Program, Question, run
+from benchmarks._limits import handoff, to_socket, waking
+from benchmarks._measuring.program import Budget, Program, Question, run
 
 QUESTIONS = {
-    "hand-off": Question("A chunk of 64 B, from a worker to the front end", _limits_handoff.measure),
+    "hand-off": Question("A chunk of 64 B, from a worker to the front end", handoff.measure),
     "socket": Question(
-        "To a loopback socket that another process reads", _limits_socket.measure, weight=3.0
+        "To a loopback socket that another process reads", to_socket.measure, weight=3.0
     ),
-    "wake-up": Question("A chunk every 2 ms: until it is taken", _limits_waking.measure_wake_up),
+    "wake-up": Question("A chunk every 2 ms: until it is taken", waking.measure_wake_up),
     "computing": Question(
-        "A producer that computes 20 µs a chunk", _limits_waking.measure_computing, weight=1.5
+        "A producer that computes 20 µs a chunk", waking.measure_computing, weight=1.5
     ),
 }
 

@@ -8,36 +8,34 @@ slow clients at once, and what becomes of a producer whose reader is cancelled.
 
 from __future__ import annotations
 
-from . import _peers_cancelled, _peers_crowd, _peers_latency, _peers_throughput
-from ._program import Budget, Program, Question, run
+from benchmarks._measuring.program import Budget, Program, Question, run
+from benchmarks._peers import cancelled, crowd, latency, throughput
 
 QUESTIONS = {
     "throughput": Question(
         "What a chunk costs, from a thread to the event loop",
-        _peers_throughput.measure,
+        throughput.measure,
         weight=1.4,
-        parts=len(_peers_throughput.SIZES),
+        parts=len(throughput.SIZES),
     ),
     "first-chunk": Question(
         "Until the first chunk is taken, of a producer that waits 0.1 ms for each of 64",
-        _peers_latency.measure_first,
+        latency.measure_first,
     ),
-    "idle": Question(
-        "From its yield until it is taken: a chunk every 2 ms", _peers_latency.measure_idle
-    ),
+    "idle": Question("From its yield until it is taken: a chunk every 2 ms", latency.measure_idle),
     "computing": Question(
         "From its yield until it is taken: a producer that computes 20 µs a chunk",
-        _peers_latency.measure_computing,
+        latency.measure_computing,
     ),
     "slow-clients": Question(
         "1,000 and 5,000 slow clients at once, 20 chunks each",
-        _peers_crowd.measure,
+        crowd.measure,
         weight=5.0,
-        parts=len(_peers_crowd.CROWDS),
+        parts=len(crowd.CROWDS),
     ),
     "cancellation": Question(
         "A reader is cancelled while its producer waits: what becomes of that one",
-        _peers_cancelled.measure,
+        cancelled.measure,
         weight=0.6,
     ),
 }

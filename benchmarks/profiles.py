@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from . import _flame
-from ._profiled import SCAN, WORK
-from ._results import JSON, load, save
-from ._scan_compared import VBUCKETS
-from ._scan_data import Workspace
+from benchmarks._measuring.results import JSON, load, save
+from benchmarks._range_scan.compared import VBUCKETS
+from benchmarks._range_scan.data import Workspace
+from benchmarks._reporting import flame
+from benchmarks._reporting.profiled import SCAN, WORK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,12 +52,12 @@ def main() -> None:
             console.print(f"{name} …", highlight=False)
             arguments = _store(stack) if name == SCAN else []
             try:
-                stacks = list(_flame.stacks(sampled([name, *arguments])))
+                stacks = list(flame.stacks(sampled([name, *arguments])))
             except ProfilerError as error:
                 sys.exit(str(error))
-            picture = _flame.svg(_flame.tree(stacks), f"{name}: width is time; hover for shares")
+            picture = flame.svg(flame.tree(stacks), f"{name}: width is time; hover for shares")
             (folder / f"flame-{name}.svg").write_text(picture, encoding="utf-8")
-            hottest = _flame.hottest(stacks, HOTTEST)
+            hottest = flame.hottest(stacks, HOTTEST)
             found[name] = {role: [[*one] for one in functions] for role, functions in hottest.items()}
             save(kept, found)
 
@@ -80,7 +80,8 @@ def sampled(work: Sequence[str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "raw")
         how = ["--format", "raw", "--nolineno", "--threads", "--rate", str(RATE), "--output", str(file)]
-        command = [program, "record", *how, "--", sys.executable, "-m", "benchmarks._profiled", *work]
+        profiled = [sys.executable, "-m", "benchmarks._reporting.profiled", *work]
+        command = [program, "record", *how, "--", *profiled]
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE
         )

@@ -16,9 +16,9 @@ import os
 import signal
 from functools import partial
 
-from . import _scan_compared, _scan_crowd, _scan_neighbour, _scan_rates
-from ._program import Budget, Program, Question, run
-from ._scan_data import Workspace
+from benchmarks._measuring.program import Budget, Program, Question, run
+from benchmarks._range_scan import compared, crowd, neighbour, rates
+from benchmarks._range_scan.data import Workspace
 
 EXAMPLES = """
 examples:
@@ -40,22 +40,22 @@ def main() -> None:
         questions = {
             "rates": Question(
                 "One range of 1,000,000 documents of 400 B (a quick run: 100,000), to a raw client",
-                partial(_scan_rates.measure, workspace),
+                partial(rates.measure, workspace),
                 weight=80,
             ),
             "designs": Question(
                 "16 vBuckets with 1,050,000 documents (105,000), scanned at once, in three designs",
-                partial(_scan_compared.measure, workspace),
+                partial(compared.measure, workspace),
                 weight=95,
             ),
             "neighbour": Question(
                 "A GET on another connection, while 8 others scan everything",
-                partial(_scan_neighbour.measure, workspace),
+                partial(neighbour.measure, workspace),
                 weight=60,
             ),
             "crowd": Question(
                 "2,000 scans (500) by clients that do not read",
-                partial(_scan_crowd.measure, workspace),
+                partial(crowd.measure, workspace),
                 weight=110,
             ),
         }

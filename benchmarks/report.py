@@ -1,6 +1,6 @@
 """Makes the report of a run of all benchmarks: docs/benchmarks.md, its plots, and README.md's table.
 
-Text stands in `_prose.md` and `_readme.md` in this folder; figures are from the JSON of the run, which
+Text stands in `prose.md` and `readme.md` in `_reporting/`; figures are from the JSON of the run, which
 is kept beside the plots as `full.json`. Nothing of what is made is to be edited by hand.
 """
 
@@ -11,13 +11,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from ._document import Document
-from ._markdown import Filler
-from ._plots import draw_all
+from benchmarks._reporting.document import Document
+from benchmarks._reporting.markdown import Filler
+from benchmarks._reporting.plots import draw_all
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PROSE, README = HERE / "_prose.md", HERE / "_readme.md"
+PROSE, README = HERE / "_reporting" / "prose.md", HERE / "_reporting" / "readme.md"
 BEGIN = "<!-- figures: begin; made by `python -m benchmarks.report`, not by hand -->"
 END = "<!-- figures: end -->"
 

@@ -23,25 +23,26 @@ from rich.console import Console
 
 import ewb
 from benchmarks import __main__ as everything
-from benchmarks import (
-    _client_process,
-    _harness,
-    _program,
-    _redis,
-    _reordering,
-    _stream_neighbours,
+from benchmarks._front_end import redis, reordering, stream_neighbours
+from benchmarks._front_end.commands import WAYS, Commands
+from benchmarks._front_end.line_servers import (
+    CALL,
+    WAKE,
+    by_ewb,
+    by_hand,
+    by_hand_with_streams,
+    by_threads,
 )
-from benchmarks._commands import WAYS, Commands
-from benchmarks._harness import Run, at_most, figure, ratio
-from benchmarks._line_servers import CALL, WAKE, by_ewb, by_hand, by_hand_with_streams, by_threads
-from benchmarks._program import Budget, Program, Question, run
-from benchmarks._reorder_client import Reader
+from benchmarks._front_end.reorder_client import Reader
+from benchmarks._measuring import client_process, harness, program
+from benchmarks._measuring.harness import Run, at_most, figure, ratio
+from benchmarks._measuring.program import Budget, Program, Question, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks._commands import Seen
-    from benchmarks._harness import Figure
+    from benchmarks._front_end.commands import Seen
+    from benchmarks._measuring.harness import Figure
 
 pytestmark = pytest.mark.tree
 
@@ -97,12 +98,12 @@ def test_commands_that_would_block_are_answered(way: Callable[..., Seen], reques
     assert way(commands).rate > 0
 
 
-@pytest.mark.parametrize("command", [_redis.PING, _redis.SET, _redis.GET], ids=["PING", "SET", "GET"])
-@pytest.mark.parametrize("way", _redis.WAYS.values(), ids=list(_redis.WAYS))
-def test_each_redis_server_answers(way: Callable[..., Seen], command: _redis.Command) -> None:
+@pytest.mark.parametrize("command", [redis.PING, redis.SET, redis.GET], ids=["PING", "SET", "GET"])
+@pytest.mark.parametrize("way", redis.WAYS.values(), ids=list(redis.WAYS))
+def test_each_redis_server_answers(way: Callable[..., Seen], command: redis.Command) -> None:
     """With what Redis would answer."""
     commands = Commands(2, MOMENT, 3, request=command.request, answer=command.answer)
-    assert way(partial(_redis.with_value, commands)).rate > 0
+    assert way(partial(redis.with_value, commands)).rate > 0
 
 
 def test_a_client_that_gets_another_answer_fails_the_measurement(
@@ -118,9 +119,9 @@ def test_a_client_that_gets_another_answer_fails_the_measurement(
 
 
 @pytest.mark.parametrize("way", [by_ewb, by_hand_with_streams, by_threads])
-def test_a_neighbour_of_streams_is_answered(way: Callable[..., _stream_neighbours.Seen]) -> None:
+def test_a_neighbour_of_streams_is_answered(way: Callable[..., stream_neighbours.Seen]) -> None:
     """Both are measured: its answers, and the streams."""
-    seen = way(partial(_stream_neighbours.probe_among_streams, MOMENT))
+    seen = way(partial(stream_neighbours.probe_among_streams, MOMENT))
     assert 0 < seen.p50 <= seen.p99
     assert seen.rate > 0
 
@@ -128,10 +129,10 @@ def test_a_neighbour_of_streams_is_answered(way: Callable[..., _stream_neighbour
 @pytest.mark.parametrize("way", [partial(by_ewb, order=ewb.Order.REORDER), by_hand_with_streams])
 @pytest.mark.parametrize("stream", ["stream\n", ""], ids=["stream", "no stream"])
 def test_a_command_beside_a_stream_of_its_connection_is_answered(
-    way: Callable[..., _reordering.Seen], stream: str
+    way: Callable[..., reordering.Seen], stream: str
 ) -> None:
     """With a stream, and without one nothing comes before the answer."""
-    seen = way(partial(_reordering.ask, MOMENT, stream))
+    seen = way(partial(reordering.ask, MOMENT, stream))
     assert len(seen.times) == len(seen.before) > 0
     assert (seen.rate > 1) == bool(stream)
     assert stream or not any(seen.before)
@@ -161,8 +162,10 @@ def test_an_echo_that_comes_in_pieces_counts_once_it_is_whole() -> None:
         echoing = Thread(target=_echo_byte_by_byte, args=(listener,))
         echoing.start()
         port = listener.getsockname()[1]
-        client = _client_process.start("_echo_client", port=port, seconds=MOMENT, message="ping\n")
-        times = _client_process.seen_by(client, MOMENT)
+        client = client_process.start(
+            "_measuring.echo_client", port=port, seconds=MOMENT, message="ping\n"
+        )
+        times = client_process.seen_by(client, MOMENT)
         echoing.join()
     assert times
     assert all(time > 0 for time in times)
@@ -190,7 +193,7 @@ def test_the_program_tells_and_writes_what_was_measured(
         msg = "no server"
         raise ValueError(msg)
 
-    program = Program(
+    tried = Program(
         "some",
         "About it.",
         {"bad": Question("Fails", fail), "good": Question("Works", measure)},
@@ -199,7 +202,7 @@ def test_the_program_tells_and_writes_what_was_measured(
     )
     file = tmp_path / "results.json"
     monkeypatch.setattr(sys, "argv", ["some", "--quick", "--json", str(file)])
-    run(program)
+    run(tried)
     told = capsys.readouterr().out
     assert "NOT MEASURED: bad: ValueError('no server')" in told
     assert "MISSED: good: a figure: 2 µs, target ≤ 1 µs" in told
@@ -255,8 +258,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(_harness, "perf_counter", clock)
-    monkeypatch.setattr(_program, "perf_counter", clock)
+    monkeypatch.setattr(harness, "perf_counter", clock)
+    monkeypatch.setattr(program, "perf_counter", clock)
     monkeypatch.setattr(gc, "collect", lambda: 0)  # there is nothing, and it takes its time
     return clock
 
@@ -342,9 +345,9 @@ def test_questions_share_the_time_of_their_program(
         "short": Question("", measure, weight=1),
         "long": Question("", measure, weight=3),
     }
-    program = Program("some", "", questions, "", "", Budget(full=100, quick=1))
-    options = _program.parse(program, ["--only", *only] if only else [])
-    assert list(_program.answered(program, options, _program.Teller(Console(quiet=True))))
+    tried = Program("some", "", questions, "", "", Budget(full=100, quick=1))
+    options = program.parse(tried, ["--only", *only] if only else [])
+    assert list(program.answered(tried, options, program.Teller(Console(quiet=True))))
     assert given == pytest.approx(seconds)
 
 
@@ -353,8 +356,8 @@ def test_questions_share_the_time_of_their_program(
 STUB = """
 import sys, time
 from pathlib import Path
-from benchmarks._harness import figure
-from benchmarks._program import Program, Question, run
+from benchmarks._measuring.harness import figure
+from benchmarks._measuring.program import Program, Question, run
 
 def measure(run):
     return [figure("a figure", [run.pick(1.0, 2.0)], "s", curve="c", x=3.0, note="n")]

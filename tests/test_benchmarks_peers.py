@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import _peers_cancelled, _peers_crowd, _peers_latency, _peers_throughput
-from benchmarks import _peers_ways as ways
-from benchmarks._latency import STAMPED
-from benchmarks._peers_cancelled import Fate, fates
-from benchmarks._peers_crowd import Crowd, Seen, serve
-from benchmarks._peers_process import seen_by
-from benchmarks._peers_way import TRIO, Bounds, Way
+from benchmarks._handoff.latency import STAMPED
+from benchmarks._measuring.own_process import seen_by
+from benchmarks._peers import cancelled, crowd, latency, throughput, ways
+from benchmarks._peers.cancelled import Fate, fates
+from benchmarks._peers.crowd import Crowd, Seen, serve
+from benchmarks._peers.way import TRIO, Bounds, Way
 from tests.helpers import GUARD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
 
-    from benchmarks._peers_way import Make, Stream, Take
+    from benchmarks._peers.way import Make, Stream, Take
 
 pytestmark = pytest.mark.tree
 
@@ -68,26 +67,26 @@ def test_each_way_delivers_all_chunks_in_order(way: Way) -> None:
 @ALL
 def test_each_way_is_timed_from_yield_to_reader(way: Way) -> None:
     """All chunks, and none before it was yielded; of each stream the first one."""
-    times = _peers_latency.latencies(way, _peers_latency.read_chunks)
-    assert len(times) == _peers_latency.STREAM
+    times = latency.latencies(way, latency.read_chunks)
+    assert len(times) == latency.STREAM
     assert min(times) >= 0
-    (first,) = _peers_latency.first_chunks(way, streams=1)
-    assert first >= _peers_latency.READ
+    (first,) = latency.first_chunks(way, streams=1)
+    assert first >= latency.READ
 
 
 def test_the_cost_of_a_chunk_is_measured_only_if_all_come() -> None:
     """A way that loses chunks gets no figure."""
-    size = _peers_throughput.SIZES[0]
-    assert _peers_throughput.per_chunk(ways.EWB, size, 10) > 0
+    size = throughput.SIZES[0]
+    assert throughput.per_chunk(ways.EWB, size, 10) > 0
     wrong = Way("wrong", TRIO, by_losing_one)
     with pytest.raises(RuntimeError, match="9 chunks came by wrong, of 10"):
-        _peers_throughput.per_chunk(wrong, size, 10)
+        throughput.per_chunk(wrong, size, 10)
 
 
 def test_an_idle_producer_pauses_before_each_chunk() -> None:
     """So that its reader waits: by the times that its chunks carry."""
-    times = [STAMPED.unpack(chunk)[0] for chunk in _peers_latency.paused_chunks(3)]
-    assert times[2] - times[1] >= _peers_latency.PAUSE
+    times = [STAMPED.unpack(chunk)[0] for chunk in latency.paused_chunks(3)]
+    assert times[2] - times[1] >= latency.PAUSE
 
 
 # -- cancellation -------------------------------------------------------------------------------------
@@ -134,7 +133,7 @@ def test_the_table_of_fates_counts_what_is_left_and_compares_bytes() -> None:
     blocked = Fate(
         65_536, 4_194_304, left=True, closed=False, closed_first=False, closed_on_event_loop=False
     )
-    left, ahead = _peers_cancelled.rows(ways.JANUS, [ended, blocked])
+    left, ahead = cancelled.rows(ways.JANUS, [ended, blocked])
     assert (left.median, left.note) == (1, "ended / left blocked")
     assert (ahead.median, ahead.note) == (64, "no bound in bytes")
 
@@ -154,7 +153,7 @@ def test_slow_clients_that_are_not_done_in_time_are_told_as_such() -> None:
     """They need 0.4 s, and are given less."""
     seen = serve(ways.ROUND_TRIP, 3, 0.05)
     assert seen.delivered < 1
-    time, *_ = _peers_crowd.rows("three", [seen])
+    time, *_ = crowd.rows("three", [seen])
     assert time.note
     assert time.note.startswith("not done in ")
 
@@ -170,7 +169,7 @@ def test_slow_clients_that_are_not_done_in_time_are_told_as_such() -> None:
 )
 def test_a_ratio_says_who_was_not_done(theirs: float, ours: float, note: str | None) -> None:
     """Time that was cut short is no time."""
-    times = _peers_crowd.compared("", [Seen(6, theirs)], [Seen(2, ours)])
+    times = crowd.compared("", [Seen(6, theirs)], [Seen(2, ours)])
     assert times.median == 3
     assert (times.note or "").startswith(note or "")
     assert (times.note is None) == (note is None)
@@ -178,13 +177,13 @@ def test_a_ratio_says_who_was_not_done(theirs: float, ours: float, note: str | N
 
 def test_a_process_that_cannot_tell_delivered_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     """And why is read."""
-    assert seen_by("_peers_crowd_probe", GUARD, way="nobody's", clients=1, seconds=1) is None
+    assert seen_by("_peers.crowd_probe", GUARD, way="nobody's", clients=1, seconds=1) is None
     assert "nobody's" in capfd.readouterr().err
 
 
 def test_each_crowd_begins_with_ewb() -> None:
     """All else is compared with it."""
-    crowd: Crowd
-    for crowd in _peers_crowd.CROWDS:
-        assert crowd.full[0] is ways.EWB
+    compared: Crowd
+    for compared in crowd.CROWDS:
+        assert compared.full[0] is ways.EWB
     assert Seen(1, 1).done

@@ -8,19 +8,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import (
-    _flame,
-    _harness,
-    _plots,
-    _profiled,
-    _results,
-    profiles,
-    report,
-)
-from benchmarks._document import Document
-from benchmarks._harness import at_most, figure, ratio
-from benchmarks._markdown import Filler
-from benchmarks._results import Answer
+from benchmarks import profiles, report
+from benchmarks._measuring import harness, results
+from benchmarks._measuring.harness import at_most, figure, ratio
+from benchmarks._measuring.results import Answer
+from benchmarks._reporting import flame, plots, profiled
+from benchmarks._reporting.document import Document
+from benchmarks._reporting.markdown import Filler
 
 pytestmark = pytest.mark.tree
 
@@ -32,13 +26,13 @@ ROOT = Path(__file__).parent.parent
 def a_document(*, quick: bool = False) -> Document:
     """Of two programs with one question each."""
     figures = [
-        figure("ewb", [2.0, 1.0, 4.0], "µs", at_most(3), curve=_harness.FRACTION),
+        figure("ewb", [2.0, 1.0, 4.0], "µs", at_most(3), curve=harness.FRACTION),
         ratio("ewb / other", [3.0], [2.0], at_most(1)),
         figure("ewb: echo p50", [1.0], "ms", curve="rate by chunk: ewb", x=64),
         figure("ewb: echo p99", [2.0], "ms", curve="rate by chunk: ewb", x=1024),
         figure("growth", [1.02], "", curve="rate by chunk: ewb"),
     ]
-    questions = _results.as_json([Answer("courtesy", "How?", figures)])
+    questions = results.as_json([Answer("courtesy", "How?", figures)])
     programs = [{"name": name, "questions": questions} for name in ("handoff", "scale")]
     return Document(
         {
@@ -103,7 +97,7 @@ def test_all_pictures_are_drawn_that_there_are_figures_for(tmp_path: Path) -> No
     """And the same again from the same figures."""
     before: dict[str, bytes] = {}
     for _ in range(2):
-        _plots.draw_all(a_document(), tmp_path)
+        plots.draw_all(a_document(), tmp_path)
         drawn = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
         assert set(drawn) == {"designs-chunk.svg", "neighbours.svg", "scale.svg", "fractions.svg"}
         assert not before or drawn == before
@@ -150,13 +144,13 @@ thread (3): other;wait (c.py) 1000
 
 def test_a_flame_graph_shows_front_end_and_workers_at_work() -> None:
     """Waiting, and other threads, are left out."""
-    stacks = list(_flame.stacks(RAW))
+    stacks = list(flame.stacks(RAW))
     assert sum(samples for _, samples in stacks) == 100
-    assert _flame.hottest(stacks, 1) == {
+    assert flame.hottest(stacks, 1) == {
         "front end": [("send (ewb/_send.py)", 0.6)],
         "workers": [("<genexpr> (b&.py)", 0.3)],
     }
-    picture = ET.fromstring(_flame.svg(_flame.tree(stacks), "a & b"))  # noqa: S314 - ours
+    picture = ET.fromstring(flame.svg(flame.tree(stacks), "a & b"))  # noqa: S314 - ours
     titles = [element.text for element in picture.iter() if element.tag.endswith("title")]
     assert "front end: 60.0%" in titles
     assert "Handoff.fill (ewb/_handoff.py): 40.0%" in titles
@@ -164,7 +158,7 @@ def test_a_flame_graph_shows_front_end_and_workers_at_work() -> None:
     assert not any("other" in (title or "") for title in titles)
 
 
-@pytest.mark.parametrize("name", [*_profiled.WORK, _profiled.SCAN])
+@pytest.mark.parametrize("name", [*profiled.WORK, profiled.SCAN])
 def test_there_is_a_flame_graph_of_each_benchmark(name: str) -> None:
     """A small one, and the report shows it."""
     folder = ROOT / "docs" / "benchmarks"

@@ -9,10 +9,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import _scale_connections, _scale_cpu, _scale_streams
-from benchmarks._scale_connections import client_of, possible
-from benchmarks._scale_growth import exponent, growth
-from benchmarks._scale_idle import suspended_producers
+from benchmarks._scale import connections, cpu, streams
+from benchmarks._scale.connections import client_of, possible
+from benchmarks._scale.growth import exponent, growth
+from benchmarks._scale.idle import suspended_producers
 from tests.helpers import GUARD
 
 pytestmark = pytest.mark.tree
@@ -54,21 +54,21 @@ def test_growth_in_proportion_reaches_its_target_in_each_repetition() -> None:
 
 @pytest.mark.parametrize(
     "time_of",
-    [_scale_streams.time_of_chunks, _scale_streams.time_of_producers, _scale_streams.time_of_threads],
+    [streams.time_of_chunks, streams.time_of_producers, streams.time_of_threads],
 )
 def test_streams_are_timed_once_all_their_chunks_have_come(
-    time_of: _scale_streams.TimeOf, monkeypatch: pytest.MonkeyPatch
+    time_of: streams.TimeOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For any number; one chunk too few is no measurement."""
     assert time_of(3) > 0
-    monkeypatch.setattr(_scale_streams, "chunks_of", lambda count: iter([b""] * (count - 1)))
+    monkeypatch.setattr(streams, "chunks_of", lambda count: iter([b""] * (count - 1)))
     with pytest.raises((RuntimeError, ExceptionGroup)):
         time_of(3)
 
 
 def test_connections_are_opened_asked_parked_and_closed() -> None:
     """All of them; and while a command waits on each, hardly anything is computed."""
-    seen = _scale_connections.serve(3, 0.05)
+    seen = connections.serve(3, 0.05)
     assert seen.opened > 0
     assert seen.asked > 0
     assert seen.closed > 0
@@ -78,7 +78,7 @@ def test_connections_are_opened_asked_parked_and_closed() -> None:
 
 def test_only_connections_with_descriptors_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few are kept for other files."""
-    monkeypatch.setattr(_scale_connections, "allow_open_files", lambda count: None)  # noqa: ARG005
+    monkeypatch.setattr(connections, "allow_open_files", lambda count: None)  # noqa: ARG005
     monkeypatch.setattr("resource.getrlimit", lambda _: (1_100, 1_100))
     assert possible([1, 100, 1_000, 10_000]) == [1, 100, 1_000]
 
@@ -101,17 +101,17 @@ def test_suspended_producers_and_a_loop_that_sleeps_are_measured() -> None:
 
 async def test_the_processor_is_looked_at_once_it_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a core, then none, and then three tenths: these are what counts."""
-    monkeypatch.setattr(_scale_cpu, "A_WHILE", 0)
-    monkeypatch.setattr(_scale_cpu, "perf_counter", iter([0, 1, 1, 2, 2, 4]).__next__)
-    monkeypatch.setattr(_scale_cpu, "process_time", iter([0, 0.5, 0.5, 0.5, 0.5, 1.1]).__next__)
-    assert await _scale_cpu.cpu_percent(0) == pytest.approx(30)
+    monkeypatch.setattr(cpu, "A_WHILE", 0)
+    monkeypatch.setattr(cpu, "perf_counter", iter([0, 1, 1, 2, 2, 4]).__next__)
+    monkeypatch.setattr(cpu, "process_time", iter([0, 0.5, 0.5, 0.5, 0.5, 1.1]).__next__)
+    assert await cpu.cpu_percent(0) == pytest.approx(30)
 
 
 async def test_a_processor_that_does_not_become_quiet_is_looked_at_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A tenth of a core, for ever."""
-    monkeypatch.setattr(_scale_cpu, "A_WHILE", 0)
-    monkeypatch.setattr(_scale_cpu, "perf_counter", count().__next__)
-    monkeypatch.setattr(_scale_cpu, "process_time", count(step=0.1).__next__)
-    assert await _scale_cpu.cpu_percent(0) == pytest.approx(10)
+    monkeypatch.setattr(cpu, "A_WHILE", 0)
+    monkeypatch.setattr(cpu, "perf_counter", count().__next__)
+    monkeypatch.setattr(cpu, "process_time", count(step=0.1).__next__)
+    assert await cpu.cpu_percent(0) == pytest.approx(10)

@@ -8,18 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from benchmarks import (
-    _designs,
-    _designs_probe,
-    _installed,
-    _scan_compared,
-    _scan_crowd,
-    _scan_neighbour,
-    _scan_peers,
-    _scan_process,
-    _scan_rates,
-)
-from benchmarks._scan_data import VALUE_SIZE, Loaded, Workspace, check
+from benchmarks._designs import designs, probe
+from benchmarks._measuring import installed
+from benchmarks._range_scan import compared, crowd, neighbour, peers, processes, rates
+from benchmarks._range_scan.data import VALUE_SIZE, Loaded, Workspace, check
 
 from .helpers import GUARD
 
@@ -47,18 +39,18 @@ def loaded(workspace: Workspace) -> Loaded:
 
 
 @pytest.fixture(scope="module")
-def server(loaded: Loaded) -> Iterator[_scan_process.Server]:
-    with _scan_process.serving(loaded.directory, designs=True) as server:
+def server(loaded: Loaded) -> Iterator[processes.Server]:
+    with processes.serving(loaded.directory, designs=True) as server:
         yield server
 
 
-@pytest.mark.parametrize("design", _scan_compared.DESIGNS.values(), ids=list(_scan_compared.DESIGNS))
+@pytest.mark.parametrize("design", compared.DESIGNS.values(), ids=list(compared.DESIGNS))
 def test_each_design_of_the_server_sends_every_byte(
-    server: _scan_process.Server, loaded: Loaded, design: str
+    server: processes.Server, loaded: Loaded, design: str
 ) -> None:
     """Twice, and neighbours are answered: the client checks what it gets."""
     for _ in range(2):
-        seen = _scan_compared.scan_among_gets(server, loaded, design)
+        seen = compared.scan_among_gets(server, loaded, design)
         assert seen.bytes > DOCUMENTS * VALUE_SIZE
         assert all(seconds > 0 for seconds in seen.gets)
 
@@ -67,8 +59,8 @@ def test_each_design_of_the_server_sends_every_byte(
 def test_one_scan_of_the_server_is_measured(workspace: Workspace, *, keys_only: bool) -> None:
     """The server as it is, with one vBucket."""
     one = workspace.store(DOCUMENTS, vbuckets=1)
-    with _scan_process.serving(one.directory) as server:
-        seen = _scan_rates.scan(server, one, keys_only=keys_only)
+    with processes.serving(one.directory) as server:
+        seen = rates.scan(server, one, keys_only=keys_only)
     assert seen.seconds > 0
     assert (seen.bytes > DOCUMENTS * VALUE_SIZE) != keys_only
 
@@ -76,16 +68,16 @@ def test_one_scan_of_the_server_is_measured(workspace: Workspace, *, keys_only: 
 def test_the_limit_of_a_scan_takes_each_value(workspace: Workspace) -> None:
     """While a server has the store."""
     one = workspace.store(DOCUMENTS, vbuckets=1)
-    with _scan_process.serving(one.directory):
-        assert DOCUMENTS * VALUE_SIZE < _scan_rates.walk(one).bytes <= one.full[0].size
+    with processes.serving(one.directory):
+        assert DOCUMENTS * VALUE_SIZE < rates.walk(one).bytes <= one.full[0].size
 
 
 def test_a_neighbour_of_scans_is_answered(
-    server: _scan_process.Server, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+    server: processes.Server, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the scans beside it are right."""
-    monkeypatch.setattr(_scan_neighbour, "VBUCKETS", 2)
-    seen = _scan_neighbour.probe_among_scans(server, loaded, seconds=0.3)
+    monkeypatch.setattr(neighbour, "VBUCKETS", 2)
+    seen = neighbour.probe_among_scans(server, loaded, seconds=0.3)
     assert 0 < seen.p50 <= seen.p99
     assert seen.rate > 0
 
@@ -94,8 +86,8 @@ def test_a_neighbour_of_scans_is_answered(
 def test_a_crowd_is_served_when_it_reads(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody gets a wrong byte, and others are served meanwhile."""
     loaded = workspace.store(DOCUMENTS + 2, vbuckets=2)  # the other one is being served
-    monkeypatch.setattr(_scan_crowd, "VBUCKETS", 2)
-    seen = _scan_crowd.crowd(loaded, clients=6, seconds=0.3)
+    monkeypatch.setattr(crowd, "VBUCKETS", 2)
+    seen = crowd.crowd(loaded, clients=6, seconds=0.3)
     assert seen.right == 6
     assert seen.threads == 0
     assert seen.gets
@@ -116,26 +108,26 @@ def test_a_scan_with_another_byte_is_no_figure(loaded: Loaded) -> None:
 @pytest.mark.parametrize("name", ["PostgreSQL", "Redis"])
 def test_a_peer_sends_all_documents(name: str, workspace: Workspace, tmp_path: Path) -> None:
     """As many bytes as there are in keys and values, and what goes with them."""
-    postgres, redis = _installed.postgres(), _installed.redis()
-    peer: _scan_peers.Starting
+    postgres, redis = installed.postgres(), installed.redis()
+    peer: peers.Starting
     if name == "PostgreSQL" and postgres:
-        peer = _scan_peers.postgres(postgres.parent, workspace.directory, DOCUMENTS)
+        peer = peers.postgres(postgres.parent, workspace.directory, DOCUMENTS)
     elif name == "Redis" and redis:
-        peer = _scan_peers.redis(redis, tmp_path, DOCUMENTS)
+        peer = peers.redis(redis, tmp_path, DOCUMENTS)
     else:
         pytest.skip(f"{name} is not installed")
     with peer as running:
-        assert _scan_rates.ask(running.documents).bytes > DOCUMENTS * VALUE_SIZE
+        assert rates.ask(running.documents).bytes > DOCUMENTS * VALUE_SIZE
         if running.keys:
-            assert DOCUMENTS < _scan_rates.ask(running.keys).bytes < DOCUMENTS * VALUE_SIZE
+            assert DOCUMENTS < rates.ask(running.keys).bytes < DOCUMENTS * VALUE_SIZE
 
 
 # -- the three designs --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("design", _designs.DESIGNS.values(), ids=list(_designs.DESIGNS))
+@pytest.mark.parametrize("design", designs.DESIGNS.values(), ids=list(designs.DESIGNS))
 @pytest.mark.parametrize("buffer", [1, 300, 10_000])
-async def test_each_design_sends_all_chunks_in_order(design: _designs.Design, buffer: int) -> None:
+async def test_each_design_sends_all_chunks_in_order(design: designs.Design, buffer: int) -> None:
     """Whatever its buffer."""
     sent = [b"%03d" % number for number in range(200)]
     ours, theirs = (
@@ -157,27 +149,27 @@ async def test_each_design_sends_all_chunks_in_order(design: _designs.Design, bu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("design", _designs.DESIGNS)
+@pytest.mark.parametrize("design", designs.DESIGNS)
 def test_a_design_is_measured(design: str, workspace: Workspace) -> None:
     """In a process of its own, with its neighbour."""
     one = workspace.store(DOCUMENTS, vbuckets=1)
-    setting = _designs_probe.Setting(one.directory, design, chunk=1024, buffer=65_536, seconds=0.1)
-    seen = _designs_probe.probe(setting)
+    setting = probe.Setting(one.directory, design, chunk=1024, buffer=65_536, seconds=0.1)
+    seen = probe.probe(setting)
     assert seen.rate > 0
     assert seen.wake_ups > 0
     assert 0 < seen.p50 <= seen.p99
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not _designs_probe.can_count(), reason="strace is not installed")
+@pytest.mark.skipif(not probe.can_count(), reason="strace is not installed")
 def test_system_calls_are_counted(workspace: Workspace) -> None:
     """A round trip for each 64 B takes more of them than one for each 64 KiB."""
     one = workspace.store(DOCUMENTS, vbuckets=1)
     small, large = (
-        _designs_probe.Setting(one.directory, "round trip", chunk=chunk, buffer=0, seconds=0.1)
+        probe.Setting(one.directory, "round trip", chunk=chunk, buffer=0, seconds=0.1)
         for chunk in (64, 65_536)
     )
-    assert _designs_probe.system_calls(small) > 10 * _designs_probe.system_calls(large) > 0
+    assert probe.system_calls(small) > 10 * probe.system_calls(large) > 0
 
 
 def test_rows_of_straces_table_are_added_up() -> None:
@@ -190,4 +182,4 @@ def test_rows_of_straces_table_are_added_up() -> None:
 ------ ----------- ----------- --------- --------- ----------------
 100.00    0.000100           2        42         2 total
 """
-    assert sum(map(_designs_probe._calls_in, rows.splitlines())) == 42
+    assert sum(map(probe._calls_in, rows.splitlines())) == 42

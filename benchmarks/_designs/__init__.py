@@ -1,0 +1,1 @@
+"""The question of `python -m benchmarks.designs`: the seed's three designs."""

@@ -1,0 +1,1 @@
+"""What all programs measure with: repetitions, figures and targets, tables, processes."""

@@ -1,0 +1,1 @@
+"""How a run becomes docs/benchmarks.md, its plots, and the README's figures."""
