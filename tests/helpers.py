@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).parent.parent
 @contextmanager
 def run_example(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A program of `examples/`, as its reader runs it."""
-    with subprocess.Popen(  # noqa: S603 - our own example
+    with subprocess.Popen(
         [sys.executable, "-m", f"examples.{name}", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

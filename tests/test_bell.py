@@ -81,7 +81,7 @@ def test_without_moderation_everybody_is_armed() -> None:
 
 
 @pytest.mark.parametrize("half_full", [True, False])
-def test_one_chunk_is_enough_for_the_armed(half_full: bool) -> None:  # noqa: FBT001 - a parameter
+def test_one_chunk_is_enough_for_the_armed(half_full: bool) -> None:
     """The armed are woken for any chunk, and for none if there is none."""
     bell = Bell(MODERATION)
     bell.park(waker, 0.0, moderate=False)
@@ -104,8 +104,8 @@ def test_one_chunk_is_enough_for_the_armed(half_full: bool) -> None:  # noqa: FB
 def test_the_moderated_are_woken_if_it_is_worth_it(
     count: int,
     now: float,
-    half_full: bool,  # noqa: FBT001 - a parameter
-    due: bool,  # noqa: FBT001 - a parameter
+    half_full: bool,
+    due: bool,
 ) -> None:
     """Early for enough chunks, at once for half a buffer, and otherwise not before the deadline."""
     bell = served_bell()

@@ -171,7 +171,7 @@ async def test_another_client_may_end_it() -> None:
     """An administrator's command, say."""
 
     class Admin(Engine):
-        def do_kick(self, cookie: Cookie, how: str) -> Status:  # noqa: ARG002
+        def do_kick(self, cookie: Cookie, how: str) -> Status:
             getattr(self.connected[0], how)()
             return Status.OK
 

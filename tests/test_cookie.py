@@ -184,7 +184,7 @@ async def test_producers_obey_the_bounds_that_were_asked_for() -> None:
 
 
 @pytest.mark.parametrize("same_thread", [True, False])
-async def test_a_producer_stays_on_its_worker_unless_it_may_not(same_thread: bool) -> None:  # noqa: FBT001
+async def test_a_producer_stays_on_its_worker_unless_it_may_not(same_thread: bool) -> None:
     """As thread-bound objects need; asked otherwise, any worker goes on with it."""
     threads: set[int] = set()
 

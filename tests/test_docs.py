@@ -115,7 +115,7 @@ def free_port() -> int:
 def python(folder: Path, *arguments: str) -> str:
     """What a program prints that has no complaints."""
     command = [sys.executable, "-W", "error", *arguments]
-    done = subprocess.run(  # noqa: S603 - it is ours
+    done = subprocess.run(
         command, cwd=folder, env=SEES_EWB, capture_output=True, text=True, check=False, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -137,7 +137,7 @@ def test_who_follows_the_first_page_has_a_server(folder: tuple[Path, int]) -> No
     here, port = folder
     (here / "log.txt").write_text("one fish\ntwo fish\nred herring\n")
     command = [sys.executable, "-W", "error", "server.py"]
-    with subprocess.Popen(command, cwd=here, env=SEES_EWB, stdout=PIPE, text=True) as server:  # noqa: S603 - it is ours
+    with subprocess.Popen(command, cwd=here, env=SEES_EWB, stdout=PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             assert server.stdout.readline() == f"listening on port {port}\n"
@@ -323,7 +323,7 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
         str(DOCS),
         str(html),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603 - ours
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stderr == ""
     assert done.returncode == 0
     for page in PAGES:

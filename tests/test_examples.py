@@ -52,7 +52,7 @@ sys.exit(demo.main([]))
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments, to its end."""
-    return subprocess.run(  # noqa: S603 - our own examples
+    return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
         env=ENVIRONMENT,
@@ -98,7 +98,7 @@ class Terminal:
 def on_a_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
     master, slave = pty.openpty()
     try:
-        with subprocess.Popen(  # noqa: S603 - our own examples
+        with subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
             env={**ENVIRONMENT, "TERM": "xterm-256color"},

@@ -227,7 +227,7 @@ class BrokenEngine(Engine):
         super().__init__()
         self.error = error
 
-    def do_boom(self, cookie: Cookie, _: str) -> Status:  # noqa: ARG002
+    def do_boom(self, cookie: Cookie, _: str) -> Status:
         """It raises."""
         raise self.error
 
@@ -385,7 +385,7 @@ async def test_an_engine_needs_neither_connect_nor_disconnect() -> None:
     """They are optional."""
 
     class Plain:
-        def execute(self, cookie: Cookie) -> Status:  # noqa: ARG002
+        def execute(self, cookie: Cookie) -> Status:
             return Status.OK
 
     async with ewb.open_workers(1) as workers, trio.open_nursery() as nursery:
@@ -506,7 +506,7 @@ def test_ctrl_c_in_an_engine_ends_the_program_in_good_order() -> None:
     """All clients are closed, producers too, and the engine is told; then `trio.run` raises it."""
 
     class Struck(Engine):
-        def do_strike(self, cookie: Cookie, _: str) -> Status:  # noqa: ARG002
+        def do_strike(self, cookie: Cookie, _: str) -> Status:
             signal.raise_signal(signal.SIGINT)
             return Status.OK
 

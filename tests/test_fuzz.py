@@ -76,8 +76,6 @@ def test_a_parser_that_fails_is_told_in_one_line(
 def test_ten_seconds_of_fuzzing() -> None:
     """With atheris where it is installed, else by chance; memory is looked at, too."""
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", "10"]
-    ended = subprocess.run(  # noqa: S603 - our own
-        command, cwd=ROOT, capture_output=True, check=False, text=True
-    )
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("nothing found") == len(TARGETS)

@@ -433,7 +433,7 @@ def test_who_keeps_up_is_woken_for_half_a_buffer(front: FrontEnd, clock: FakeClo
 def test_who_keeps_up_is_woken_early_for_enough_chunks(
     front: FrontEnd,
     clock: FakeClock,
-    slow: bool,  # noqa: FBT001 - a parameter
+    slow: bool,
 ) -> None:
     """Chunks that take their time ring when there are some and a while has passed."""
     handoff = channel(front, high_water=10**6)

@@ -119,10 +119,10 @@ async def test_a_hook_knows_the_status_and_what_it_was_about() -> None:
     seen: list[Any] = []
 
     class Statuses(Hook[str, Any]):
-        def notified(self, cookie: Cookie, at: float) -> None:  # noqa: ARG002 - told, not needed
+        def notified(self, cookie: Cookie, at: float) -> None:
             seen.append(cookie.status)
 
-        def done(self, cookie: Cookie, at: float) -> None:  # noqa: ARG002
+        def done(self, cookie: Cookie, at: float) -> None:
             seen.append(cookie.status)
 
     async with open_bench({"s1": calls(fail, KeyError())}, hooks=[Statuses()]) as bench:
@@ -135,7 +135,7 @@ async def test_a_hook_may_act_on_the_cookie() -> None:
     """One that notifies from `parked` has it executed again at once."""
 
     class Impatient(Hook[str, Any]):
-        def parked(self, cookie: Cookie, at: float) -> None:  # noqa: ARG002
+        def parked(self, cookie: Cookie, at: float) -> None:
             cookie.notify()
 
     async with open_bench({"s1": waits}, hooks=[Impatient()]) as bench:
@@ -176,7 +176,7 @@ async def test_hooks_that_raise_within_each_other_are_logged(caplog: pytest.LogC
     cookies: list[Cookie] = []
 
     class Broken(Hook[str, Any]):
-        def notified(self, cookie: Cookie, at: float) -> None:  # noqa: ARG002
+        def notified(self, cookie: Cookie, at: float) -> None:
             for other in cookies:
                 other.notify()
             fail(KeyError(cookie.request))

@@ -36,7 +36,7 @@ def nothing() -> Iterator[bytes]:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the program, to its end."""
-    return subprocess.run(  # noqa: S603 - our own example
+    return subprocess.run(
         [sys.executable, "-m", "examples.choose_bounds", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},

@@ -89,7 +89,7 @@ def test_unzip_takes_it(directory: Path, tmp_path: Path) -> None:
     (directory / "link").symlink_to("text.txt")
     file = tmp_path / "archive.zip"
     file.write_bytes(b"".join(zipped(directory)))
-    subprocess.run(  # noqa: S603 - it is ours
+    subprocess.run(
         ["unzip", "-q", file, "-d", tmp_path / "out"],  # noqa: S607 - it was looked for
         check=True,
     )
@@ -345,7 +345,7 @@ async def test_a_file_that_fails_costs_only_its_client(
 @contextmanager
 def program(*arguments: str) -> Generator[tuple[subprocess.Popen[str], int]]:
     """Run it; yields its process and its port."""
-    with subprocess.Popen(  # noqa: S603 - it is ours
+    with subprocess.Popen(
         [*PROGRAM, *arguments],
         cwd=ROOT,
         env=ENVIRONMENT,

@@ -82,7 +82,7 @@ class Machine:
         (line,) = settings_of(SERVER, "ExecStart")
         if data is not None:
             line = line.replace("%S/range-scan/%i", str(data))
-        process = subprocess.Popen(  # noqa: S603 - our own example
+        process = subprocess.Popen(
             self.command(line),
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -105,7 +105,7 @@ class Machine:
     def back_up(self) -> None:
         """What the backup's unit runs."""
         for line in [*settings_of(BACKUP, "ExecStartPre"), *settings_of(BACKUP, "ExecStart")]:
-            subprocess.run(  # noqa: S603 - our own unit
+            subprocess.run(
                 self.command(line.removeprefix("-")),
                 cwd=self.backups,
                 check=not line.startswith("-"),
@@ -134,7 +134,7 @@ def test_systemd_has_nothing_to_say_against_the_units(tmp_path: Path) -> None:
         copy.write_text(text)
         (tmp_path / unit.name).write_text(text)
         units.append(str(copy))
-    done = subprocess.run(  # noqa: S603 - of the system
+    done = subprocess.run(
         ["systemd-analyze", "verify", *units],  # noqa: S607 - it may be anywhere
         env={**os.environ, "SYSTEMD_LOG_LEVEL": "warning"},
         capture_output=True,
@@ -194,7 +194,7 @@ def test_a_store_has_one_server(machine: Machine) -> None:
     """The second one is refused, in a line that says by whom."""
     (line,) = settings_of(SERVER, "ExecStart")
     with machine.server():
-        second = subprocess.run(  # noqa: S603 - our own example
+        second = subprocess.run(
             machine.command(line),
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -34,7 +34,7 @@ ON_TRIO = ("janus_after", "culsans_after", "from_thread_before", "from_thread_af
 
 def run(name: str) -> tuple[bytes, bytes]:
     """Run a program; returns what it printed, and what it said on standard error."""
-    done = subprocess.run(  # noqa: S603 - they are ours
+    done = subprocess.run(
         [sys.executable, "-W", "error", "-m", f"examples.migrate.{name}"],
         cwd=ROOT,
         env=ENVIRONMENT,

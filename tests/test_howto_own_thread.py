@@ -156,7 +156,7 @@ async def test_a_library_is_stopped_before_its_sender_is_closed() -> None:
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Run the program."""
-    return subprocess.Popen(  # noqa: S603 - it is ours
+    return subprocess.Popen(
         [*PROGRAM, *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -369,7 +369,7 @@ def test_a_client_that_never_reads_is_cut_off() -> None:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
-    return subprocess.run(  # noqa: S603 - it is ours
+    return subprocess.run(
         [*PROGRAM, *arguments],
         cwd=ROOT,
         env=ENVIRONMENT,
@@ -383,7 +383,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def program(*arguments: str) -> Generator[tuple[subprocess.Popen[str], str]]:
     """Run the server; yields its process and its address."""
-    with subprocess.Popen(  # noqa: S603 - it is ours
+    with subprocess.Popen(
         [*PROGRAM, *arguments],
         cwd=ROOT,
         env=ENVIRONMENT,
@@ -469,7 +469,7 @@ def test_hypercorn_serves_it_by_its_own_command(database: Path, tmp_path: Path) 
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         where = f"fd://{listener.fileno()}"
         command = [sys.executable, "-m", "hypercorn", "--worker-class", "trio", "--workers", "2"]
-        with subprocess.Popen(  # noqa: S603 - it is ours
+        with subprocess.Popen(
             [*command, "--bind", where, "asgi:app"],
             cwd=tmp_path,
             env=ENVIRONMENT,
@@ -549,7 +549,7 @@ def test_measure_fails_if_not_every_byte_arrives() -> None:
         "measure._content_of = lambda *_: (201, 'another digest')\n"
         "program.cli(['measure', '--rows', '200', '--repeat', '1', '--seconds', '0'])\n"
     )
-    done = subprocess.run(  # noqa: S603 - it is ours
+    done = subprocess.run(
         [sys.executable, "-c", lie],
         cwd=ROOT,
         env=ENVIRONMENT,
@@ -568,7 +568,7 @@ def test_measure_fails_if_not_every_byte_arrives() -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="it looks for the server in /proc")
 def test_interrupted_measure_ends_with_one_line() -> None:
     """Ctrl-C: exit code 130, and the server is gone: it would hold the pipes open."""
-    with subprocess.Popen(  # noqa: S603 - it is ours
+    with subprocess.Popen(
         [*PROGRAM, "measure", "--rows", "100000"],
         cwd=ROOT,
         env=ENVIRONMENT,

@@ -137,8 +137,8 @@ def test_without_a_budget_only_the_bounds_count() -> None:
 def test_half_full_and_nearly_empty(
     count: int,
     produced: int,
-    full: bool,  # noqa: FBT001 - a parameter
-    empty: bool,  # noqa: FBT001 - a parameter
+    full: bool,
+    empty: bool,
 ) -> None:
     """At half of a bound a moderated reader is woken, below a quarter of both a producer resumed."""
     book = ledger(high_water=100, max_chunks=10)

@@ -70,7 +70,7 @@ class Streams(Engine):
         cookie.stash = int("twice" in what)
         return cookie.produce(chunks)
 
-    def do_cancel(self, cookie: Cookie, _: str) -> Status:  # noqa: ARG002
+    def do_cancel(self, cookie: Cookie, _: str) -> Status:
         """Cancel all that stream."""
         for parked in self.parked:
             parked.cancel()

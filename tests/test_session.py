@@ -62,7 +62,7 @@ class Lines:
         """By its mark."""
         return {"+": Order.OVERLAP, "~": Order.REORDER}.get(request[:1], Order.SERIAL)
 
-    def encode_batch(self, request: str, batch: list[bytes]) -> Sequence[Buffer]:  # noqa: ARG002
+    def encode_batch(self, request: str, batch: list[bytes]) -> Sequence[Buffer]:
         """As they are."""
         return batch
 
@@ -163,7 +163,7 @@ class Engine:
         self.waiting[key] = cookie
         return Status.WOULD_BLOCK
 
-    def do_set(self, cookie: Cookie, key: str) -> Status:  # noqa: ARG002
+    def do_set(self, cookie: Cookie, key: str) -> Status:
         """Notify who waits."""
         self.waiting.pop(key).notify()
         return Status.OK
@@ -435,7 +435,7 @@ async def test_any_buffer_goes_out(kind: str, buffer: Buffer, others: int) -> No
     """Whatever kind of buffer a protocol encodes to, alone or with others."""
 
     class Buffers(Lines):
-        def encode_end(self, request: str, status: Status, reply: bytes | None) -> Sequence[Buffer]:  # noqa: ARG002
+        def encode_end(self, request: str, status: Status, reply: bytes | None) -> Sequence[Buffer]:
             return [*[b"<"] * others, buffer]
 
     async with serving(kind, Buffers) as server:

@@ -112,7 +112,7 @@ def test_a_short_soak(tmp_path: Path) -> None:
     """As a user runs it: verified, recorded, drawn."""
     command = [sys.executable, "-m", "tests.soak", "--seconds", "10", "--seed", "1"]
     files = ["--record", f"{tmp_path / 'record'}", "--plot", f"{tmp_path / 'plot.png'}"]
-    soak = subprocess.run(  # noqa: S603 - ourselves
+    soak = subprocess.run(
         [*command, *files], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
     )
     assert (soak.returncode, soak.stderr) == (0, "")

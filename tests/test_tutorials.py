@@ -29,7 +29,7 @@ each_notebook = pytest.mark.parametrize(
 
 def read(path: Path) -> Any:
     """A notebook, as nbformat has it."""
-    from myst_nb.core.read import (  # type: ignore[import-untyped]  # noqa: PLC0415 - takes a second
+    from myst_nb.core.read import (  # noqa: PLC0415 - takes a second
         read_myst_markdown_notebook,
     )
 

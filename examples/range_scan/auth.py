@@ -18,7 +18,7 @@ from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
-import scramp  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]  # it has none
+import scramp  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -80,9 +80,7 @@ def _by_coverage(name: str, seconds: float, seed: int, found: Path) -> bytes | N
         "verbosity": 0,
     }
     command += [f"-{flag}={value}" for flag, value in flags.items()]
-    ended = subprocess.run(  # noqa: S603 - our own
-        command, cwd=corpus.ROOT, capture_output=True, check=False, text=True
-    )
+    ended = subprocess.run(command, cwd=corpus.ROOT, capture_output=True, check=False, text=True)
     for path in crashers.iterdir():
         return path.read_bytes()
     if ended.returncode:

@@ -77,7 +77,7 @@ class StepLock:
     def __init__(self) -> None:
         self._held = False
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as the real one
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT002 - as the real one
         """A step. With a time limit, the time may be over at once."""
         now = _now()
         if now is None:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
-from scramp import ScramClient  # type: ignore[import-untyped]
+from scramp import ScramClient
 
 from examples.range_scan import wire
 from examples.range_scan.server import serve
@@ -109,7 +109,7 @@ def serving_apart(data: Path, **settings: Any) -> Iterator[int]:
         **settings,
     }
     command = [sys.executable, "-c", PROGRAM]
-    with subprocess.Popen(  # noqa: S603 - our own
+    with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as server:
         assert server.stdin

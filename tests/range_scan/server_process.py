@@ -30,7 +30,7 @@ def start(directory: Path, *options: str, **environment: str) -> subprocess.Pope
         "--data",
         str(directory),
     ]
-    return subprocess.Popen(  # noqa: S603 - our own example
+    return subprocess.Popen(
         [*command, *options],
         cwd=ROOT,
         env=os.environ | environment,

@@ -7,7 +7,7 @@ from base64 import b64decode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scramp import ScramClient  # type: ignore[import-untyped]
+from scramp import ScramClient
 
 from examples.range_scan.auth import HASHES, Authenticator, LoginFailedError
 

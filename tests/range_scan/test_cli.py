@@ -121,7 +121,7 @@ def test_the_password_need_not_be_seen(tmp_path: Path, monkeypatch: pytest.Monke
         run("stats", "--password-file", str(file), port=port)
         monkeypatch.setenv("RANGE_SCAN_PASSWORD", "from a file")
         run("stats", port=port)
-    with running(tmp_path / "store", RANGE_SCAN_PASSWORD="in the air") as port:  # noqa: S106 - a test
+    with running(tmp_path / "store", RANGE_SCAN_PASSWORD="in the air") as port:
         assert "wrong" in failure("stats", port=port)
         run("stats", "--password", "in the air", port=port)
 
@@ -154,8 +154,8 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         assert f"cannot listen on 127.0.0.1:{port}" in refused(tmp_path / "a", "--port", port)
     (tmp_path / "file").touch()
     assert "cannot write to" in refused(tmp_path / "file" / "below")
-    assert "choose a password" in refused(tmp_path / "a", "--host", "0.0.0.0")  # noqa: S104 - refused
-    assert "loopback only" in refused(tmp_path / "a", "--no-auth", "--host", "0.0.0.0")  # noqa: S104
+    assert "choose a password" in refused(tmp_path / "a", "--host", "0.0.0.0")
+    assert "loopback only" in refused(tmp_path / "a", "--no-auth", "--host", "0.0.0.0")
     with running(tmp_path / "b", "--vbuckets", "4"):
         assert "is in use by process" in refused(tmp_path / "b")
     assert "was made with 4 vBuckets" in refused(tmp_path / "b", "--vbuckets", "8")

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-import bmemcached  # type: ignore[import-untyped]
+import bmemcached
 import pytest
 
 from .server_helpers import PASSWORD, USER, serving
@@ -25,7 +25,7 @@ MEMCCAPABLE = shutil.which("memccapable")
 def test_memccapable_finds_nothing_wrong(tmp_path: Path) -> None:
     """The 27 tests that libmemcached has of the binary protocol."""
     with serving(tmp_path, no_auth=True) as port:
-        ran = subprocess.run(  # noqa: S603 - found above
+        ran = subprocess.run(
             [str(MEMCCAPABLE), "-b", "-h", "127.0.0.1", "-p", str(port)],
             capture_output=True,
             text=True,

@@ -113,7 +113,7 @@ def environment(directory: Path) -> dict[str, str]:
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments; the demo must leave nothing behind."""
-    done = subprocess.run(  # noqa: S603 - our own example
+    done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
         env=environment(directory),
@@ -219,7 +219,7 @@ def on_a_terminal(directory: Path, *arguments: str) -> Iterator[tuple[subprocess
     """A program, and the other side of its terminal."""
     master, slave = pty.openpty()
     try:
-        with subprocess.Popen(  # noqa: S603 - our own example
+        with subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
             env={**environment(directory), "TERM": "xterm-256color"},

@@ -90,7 +90,7 @@ def test_a_wrong_password_is_refused_and_not_for_ever(
     caplog.set_level(logging.DEBUG)
     with serving(tmp_path, login_timeout=3600) as port, RawClient(port) as client:
         for _ in range(3):
-            assert client.login(password="battery staple").code == Status.AUTH_ERROR  # noqa: S106
+            assert client.login(password="battery staple").code == Status.AUTH_ERROR
         with pytest.raises(EOFError):
             client.receive()
     assert "login from 127.0.0.1" in caplog.text
@@ -254,7 +254,7 @@ def test_a_group_of_statistics_that_is_not_there_is_not_found(port: int) -> None
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"host": "0.0.0.0", "no_auth": True, "password": "x"}, "--no-auth"),  # noqa: S104
+        ({"host": "0.0.0.0", "no_auth": True, "password": "x"}, "--no-auth"),
         ({"host": "192.0.2.1"}, "choose a password"),
         ({"host": "example.com"}, "choose a password"),
         ({"password": ""}, "must not be empty"),

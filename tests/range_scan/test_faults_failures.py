@@ -53,7 +53,7 @@ def strace() -> str:
     """The tracer, where there is one that may trace."""
     path = shutil.which("strace")
     attempt = [path or "", "-o", os.devnull, "true"]
-    if path is None or subprocess.run(attempt, check=False).returncode:  # noqa: S603 - the tracer
+    if path is None or subprocess.run(attempt, check=False).returncode:
         pytest.skip("needs strace, and leave to trace")
     return path
 
@@ -62,7 +62,7 @@ def strace() -> str:
 def injected(strace: str, server: ServerProcess, what: str) -> Iterator[None]:
     """Have system calls of a running server fail."""
     command = [strace, "-f", "-o", os.devnull, "-e", f"inject={what}", "-p", f"{server.pid}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:  # noqa: S603
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         assert tracer.stderr is not None
         assert "attached" in tracer.stderr.readline()
         try:

@@ -13,10 +13,10 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from couchbase.auth import PasswordAuthenticator  # type: ignore[import-untyped]
-from couchbase.cluster import Cluster  # type: ignore[import-untyped]
-from couchbase.exceptions import CouchbaseException  # type: ignore[import-untyped]
-from couchbase.options import ClusterOptions, ClusterTimeoutOptions  # type: ignore[import-untyped]
+from couchbase.auth import PasswordAuthenticator
+from couchbase.cluster import Cluster
+from couchbase.exceptions import CouchbaseException
+from couchbase.options import ClusterOptions, ClusterTimeoutOptions
 
 from tests.faults import sabotage
 from tests.faults.looking import Observer, scanned

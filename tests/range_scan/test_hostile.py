@@ -451,9 +451,7 @@ def test_ten_thousand_idle_connections(tmp_path: Path) -> None:
 @contextlib.contextmanager
 def _crowd(port: int) -> Generator[None]:
     command = [sys.executable, "-c", CROWD, str(port), str(IDLE)]
-    with subprocess.Popen(  # noqa: S603 - our own
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as crowd:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as crowd:
         assert crowd.stdout is not None
         try:
             assert crowd.stdout.readline() == "connected\n"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from couchbase.auth import PasswordAuthenticator  # type: ignore[import-untyped]
-from couchbase.cluster import Cluster  # type: ignore[import-untyped]
-from couchbase.exceptions import (  # type: ignore[import-untyped]
+from couchbase.auth import PasswordAuthenticator
+from couchbase.cluster import Cluster
+from couchbase.exceptions import (
     AuthenticationException,
     CasMismatchException,
     CouchbaseException,
@@ -23,9 +23,9 @@ from couchbase.exceptions import (  # type: ignore[import-untyped]
     DocumentNotFoundException,
     MutationTokenOutdatedException,
 )
-from couchbase.kv_range_scan import PrefixScan, RangeScan, SamplingScan, ScanTerm  # type: ignore[import-untyped]
-from couchbase.mutation_state import MutationState  # type: ignore[import-untyped]
-from couchbase.options import (  # type: ignore[import-untyped]
+from couchbase.kv_range_scan import PrefixScan, RangeScan, SamplingScan, ScanTerm
+from couchbase.mutation_state import MutationState
+from couchbase.options import (
     ClusterOptions,
     ClusterTimeoutOptions,
     DecrementOptions,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from couchbase.collection import Collection  # type: ignore[import-untyped]
+    from couchbase.collection import Collection
 
 pytestmark = pytest.mark.tree
 

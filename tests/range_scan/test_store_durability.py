@@ -52,7 +52,7 @@ def victim(
         str(first),
         str(count),
     ]
-    return subprocess.Popen(  # noqa: S603 - ourselves
+    return subprocess.Popen(
         [*under, *command, *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -157,7 +157,7 @@ def strace() -> str:
     """The tracer, where there is one that may trace."""
     path = shutil.which("strace")
     attempt = [path or "", "-o", os.devnull, "true"]
-    if path is None or subprocess.run(attempt, check=False).returncode:  # noqa: S603 - the tracer
+    if path is None or subprocess.run(attempt, check=False).returncode:
         pytest.skip("needs strace, and leave to trace")
     return path
 

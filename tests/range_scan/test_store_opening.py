@@ -69,7 +69,7 @@ def test_a_directory_is_for_one_store_at_a_time(tmp_path: Path) -> None:
         line = f"{tmp_path} is in use by process {os.getpid()}: stop that, or use another directory"
         assert refused(tmp_path) == line
         command = [sys.executable, "-m", "tests.range_scan.store_victim", str(tmp_path), "0", "1"]
-        other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+        other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert line in other.stderr
     make(tmp_path, 64)
 

@@ -156,7 +156,7 @@ class ScansAgainstDict(RuleBasedStateMachine):
         return not expiry or expiry > self.clock.now
 
     @rule(range_=ranges, keys_only=st.booleans())
-    def open(self, range_: Range, keys_only: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+    def open(self, range_: Range, keys_only: bool) -> None:
         """Expect what the model has now."""
         expected = [
             (key, value, expiry)
@@ -229,7 +229,7 @@ TestScansAgainstDict.settings = settings(max_examples=30, stateful_step_count=40
 def test_a_scan_is_a_slice_of_the_sorted_keys(
     keys: set[bytes],
     range_: Range,
-    keys_only: bool,  # noqa: FBT001
+    keys_only: bool,
     chunk_size: int,
 ) -> None:
     """For any keys and all four kinds of bounds."""
@@ -375,7 +375,7 @@ def test_two_readers_at_once_are_one_too_many(store: Store) -> None:
 
 
 @pytest.mark.parametrize("keys_only", [True, False])
-def test_a_scan_can_be_cancelled_at_any_time(store: Store, keys_only: bool) -> None:  # noqa: FBT001
+def test_a_scan_can_be_cancelled_at_any_time(store: Store, keys_only: bool) -> None:
     """Its reader hears of it at its next chunk, with the reason; the snapshot has ended by then."""
     fill(store, 300, size=3000)
     scan = store.open_scan(ScanRequest(vb=0, keys_only=keys_only))
@@ -454,7 +454,7 @@ def test_growth_by_documents_cancels_no_scan(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keys_only", [True, False])
-def test_documents_that_expire_leave_a_scan(tmp_path: Path, keys_only: bool) -> None:  # noqa: FBT001
+def test_documents_that_expire_leave_a_scan(tmp_path: Path, keys_only: bool) -> None:
     """Also those that expire while it is open; a range of nothing else is empty."""
     clock = Clock()
     with Store.open(tmp_path, Settings(clock=clock, purge_interval=1000)) as store:
@@ -527,7 +527,7 @@ def test_a_sample_of_no_more_than_there_is_has_all(store: Store) -> None:
 
 
 @pytest.mark.parametrize("keys_only", [True, False])
-def test_a_sample_has_each_document_as_often(store: Store, keys_only: bool) -> None:  # noqa: FBT001
+def test_a_sample_has_each_document_as_often(store: Store, keys_only: bool) -> None:
     """Over many seeds: the counts, and each document's share, are within five standard deviations."""
     keys = fill(store, 1000)
     seeds, samples = 400, 100

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import scramp  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]  # it has none
+import scramp  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
 from examples.range_scan import wire
 from examples.range_scan.wire import Feature, Frame, Opcode, Status
