@@ -7,6 +7,11 @@ python -m examples.range_scan scan --prefix DE: --limit 10
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from contextlib import suppress
+
 import click
 
 from examples.range_scan.cli.load import load
@@ -16,7 +21,29 @@ from examples.range_scan.cli.stats import stats
 from examples.range_scan.demo.command import demo
 
 
-@click.group(context_settings={"show_default": True, "max_content_width": 100})
+class _Commands(click.Group):
+    """Says in one line, too, that a command cannot write, or read, its files or its output."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # who read the output has enough, as `head` does: click knows
+            _forget_output()
+            msg = f"cannot read or write: {error}; make room, or choose another file"
+            raise click.ClickException(msg) from error
+
+
+def _forget_output() -> None:
+    """What is left of the output cannot be written: say so once, and not again at the exit."""
+    with suppress(OSError, ValueError):  # it is none, but a test's
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+@click.group(cls=_Commands, context_settings={"show_default": True, "max_content_width": 100})
 def main() -> None:
     """A key-value server with snapshot range scans, which a stock Couchbase SDK can use.
 

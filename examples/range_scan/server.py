@@ -191,9 +191,10 @@ async def _listen(settings: ServerSettings, tls: ssl.SSLContext | None) -> tuple
     """Listeners, and their port."""
     try:
         listeners = await trio.open_tcp_listeners(settings.port, host=settings.host)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: of a host that cannot be one
         where = name_of(settings.host, settings.port)
-        msg = f"cannot listen on {where}: {error.strerror or error}; choose another --host or --port"
+        reason = getattr(error, "strerror", None) or error
+        msg = f"cannot listen on {where}: {reason}; choose another --host or --port"
         raise ServerError(msg) from error
     if settings.port == 0:  # each has another port, and clients are told of one
         for other in listeners[1:]:

@@ -6,6 +6,10 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,12 +17,13 @@ from click.testing import CliRunner, Result
 
 from examples.range_scan.__main__ import main
 from examples.range_scan.cli.load import cities
+from examples.range_scan.client import Client, Login
+from tests.helpers import ROOT
 
 from .server_process import GUARD, port_of, running, start, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.tree
 
@@ -111,6 +116,65 @@ def test_what_goes_wrong_is_one_line(port: int) -> None:
     assert "unknown collection" in failure("scan", "--collection", "not.there", port=port)
     assert "choose one" in failure("scan", "--prefix", "a", "--sample", "1", port=port, code=2)
     assert "go together" in failure("load", "--file", "-", port=port, code=2)
+    assert "cannot connect" in failure("stats", "--host", "a" * 70)
+    assert "is not in the range" in failure("stats", port=70_000, code=2)
+    for user in ("", "\udcff"):
+        assert "nobody can log in" in failure("stats", "--user", user, port=port)
+
+
+@pytest.mark.parametrize("line", [b'\xff{"id": "\xff"}', b"[" * 100_000, b'{"other": 1}', b"7"])
+def test_a_bad_line_is_named(port: int, tmp_path: Path, line: bytes) -> None:
+    """And nothing before it is loaded."""
+    file = tmp_path / "lines"
+    file.write_bytes(b'{"id": "good, but alone"}\n' + line + b"\n")
+    said = failure("load", "--file", str(file), "--key", "id", port=port)
+    assert said.startswith("Error: line 2 is no JSON object with a field 'id': ")
+    assert run("scan", "--prefix", "good, but alone", port=port).stdout == ""
+
+
+def test_a_key_that_is_no_text_can_be_scanned(port: int) -> None:
+    """As the shell gives it."""
+    key, login = b"\xff\xfe", Login("Administrator", "password")
+    with Client.connect("127.0.0.1", port, login, bucket="default") as client:
+        assert list(client.store([(key, b"{}")]))
+    assert (
+        run("scan", "--prefix", "\udcff", port=port).stdout
+        == '{"key": "\\\\xff\\\\xfe", "value": {}}\n'
+    )
+    assert run("scan", "--start", "\udcff\udcff", port=port).stdout == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize(
+    "arguments", [["scan"], ["scan", "--output", "/dev/full"], ["stats"], ["stats", "--plain"]]
+)
+def test_a_full_disk_is_one_line(port: int, arguments: list[str]) -> None:
+    """Whether what is written goes to a file or to the standard output."""
+    command = [sys.executable, "-m", "examples.range_scan", arguments[0], "--port", str(port)]
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - it is no path of ours
+        done = subprocess.run(
+            [*command, *arguments[1:]], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    (line,) = filter(str.strip, done.stderr.decode().split("\n"))
+    assert line.startswith("Error: cannot read or write: [Errno 28] No space left on device; make room")
+
+
+def test_a_server_of_something_else_is_noticed() -> None:
+    """It is said, and nothing is taken for an answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                connection.recv(4096)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        said = failure("stats", port=listener.getsockname()[1])
+        thread.join()
+    assert "is no such server" in said
 
 
 def test_the_password_need_not_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +188,11 @@ def test_the_password_need_not_be_seen(tmp_path: Path, monkeypatch: pytest.Monke
     with running(tmp_path / "store", RANGE_SCAN_PASSWORD="in the air") as port:
         assert "wrong" in failure("stats", port=port)
         run("stats", "--password", "in the air", port=port)
+    file.write_bytes(b"from another system\r\n")
+    with running(tmp_path / "store", "--password-file", str(file)) as port:
+        run("stats", "--password", "from another system", port=port)
+    file.write_bytes(b"\xff")
+    assert "is not UTF-8" in failure("stats", "--password-file", str(file), port=1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -156,11 +225,16 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "cannot write to" in refused(tmp_path / "file" / "below")
     assert "choose a password" in refused(tmp_path / "a", "--host", "0.0.0.0")
     assert "loopback only" in refused(tmp_path / "a", "--no-auth", "--host", "0.0.0.0")
+    assert "cannot listen on" in refused(tmp_path / "a", "--host", "a" * 70, "--password", "x")
+    assert "the bucket needs a name" in refused(tmp_path / "a", "--bucket", "")
+    assert "nobody can log in" in refused(tmp_path / "a", "--user", "")
     with running(tmp_path / "b", "--vbuckets", "4"):
         assert "is in use by process" in refused(tmp_path / "b")
     assert "was made with 4 vBuckets" in refused(tmp_path / "b", "--vbuckets", "8")
     os.truncate(tmp_path / "b" / "data.mdb", 5000)
     assert "is damaged" in refused(tmp_path / "b")
+    assert "is not in the range" in failure("serve", "--port", "70000", code=2)
+    assert "is not in the range" in failure("serve", "--max-size", "99999999999", code=2)
 
 
 def test_help_teaches() -> None:

@@ -109,6 +109,25 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path, length: int) -> None:
     assert line.endswith("restore a copy, or use another directory")
 
 
+def test_a_file_that_is_gone_is_noticed(tmp_path: Path) -> None:
+    """LMDB would begin a new one, as if there had been nothing."""
+    make(tmp_path)
+    make(tmp_path)  # the note of it outlasts a process
+    os.truncate(tmp_path / "data.mdb", 0)
+    assert "is damaged (its data.mdb is gone, or empty)" in refused(tmp_path)
+    (tmp_path / "data.mdb").unlink()
+    assert "is damaged (its data.mdb is gone, or empty)" in refused(tmp_path)
+    (tmp_path / "store.lock").unlink()
+    make(tmp_path)
+
+
+def test_a_process_that_ended_before_there_was_data_does_no_harm(tmp_path: Path) -> None:
+    """It had taken the directory, and LMDB had made its file."""
+    (tmp_path / "store.lock").write_bytes(b"123456\n")
+    (tmp_path / "data.mdb").touch()
+    make(tmp_path)
+
+
 def scribble(environment: lmdb.Environment) -> None:
     """Another program's database."""
     with environment.begin(write=True) as txn:
@@ -160,6 +179,19 @@ def test_too_little_address_space_is_said(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     assert "no address space" in line
     assert "use a smaller maximal size" in line
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    """With the remedy."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        line = refused(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert line.startswith(
+        f"no room on the disk for the store in {tmp_path}: make room, or use another"
+    )
 
 
 def test_settings_are_checked() -> None:

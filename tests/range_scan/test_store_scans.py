@@ -475,6 +475,21 @@ def test_documents_that_expire_leave_a_scan(tmp_path: Path, keys_only: bool) -> 
         scan.close()
 
 
+@pytest.mark.parametrize("keys_only", [True, False])
+def test_what_expires_before_a_scan_is_read_is_not_in_it(tmp_path: Path, keys_only: bool) -> None:
+    """Not even what was looked at to know that there is something to read."""
+    clock = Clock()
+    with Store.open(tmp_path, Settings(clock=clock, purge_interval=1000)) as store:
+        write(store, Op.SET, b"first", expiry=1_000_010)
+        write(store, Op.SET, b"last")
+        scan = store.open_scan(ScanRequest(vb=0, keys_only=keys_only))
+        clock.now = 1_000_010
+        data, _ = read_all(scan)
+        found = decode_keys(data) if keys_only else [one.key for one in decode_documents(data)]
+        assert found == [b"last"]
+        scan.close()
+
+
 # -- requirements -------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ _LONGEST_KEY = 250
 
 
 @click.command()
-@click.option("--file", type=click.File(encoding="utf-8"), help="JSON lines; - is the standard input.")
+@click.option("--file", type=click.File("rb"), help="JSON lines; - is the standard input.")
 @click.option("--key", "field", help="Which field of a line is its key; needed with --file.")
 @click.option("--collection", metavar="SCOPE.NAME", help="The collection to load into.")
 @click.option("--limit", type=click.IntRange(1), help="Load no more documents than this.")
@@ -30,7 +30,7 @@ _LONGEST_KEY = 250
 def load(
     client: Client,
     *,
-    file: IO[str] | None,
+    file: IO[bytes] | None,
     field: str | None,
     collection: str | None,
     limit: int | None,
@@ -53,7 +53,7 @@ def load(
             progress.advance(task, acknowledged)
     seconds = perf_counter() - began
     size = sum(len(value) for _, value in documents)
-    print(
+    click.echo(
         f"{len(documents):,} documents, {size / 1e6:.1f} MB, in {seconds:.2f} s: "
         f"{len(documents) / seconds:,.0f} documents/s; each is on the disk"
     )
@@ -72,17 +72,18 @@ def key_of(city: dict[str, Any]) -> bytes:
     return f"{city['countrycode']}:{city['name']}:{city['geonameid']}".encode()
 
 
-def documents_in(lines: Iterable[str], field: str) -> Iterator[tuple[bytes, bytes]]:
+def documents_in(lines: Iterable[bytes], field: str) -> Iterator[tuple[bytes, bytes]]:
     """The documents in lines of JSON. Raises click.ClickException for a line that is none."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             key = str(json.loads(line)[field]).encode()
-        except (ValueError, LookupError, TypeError) as error:
-            msg = f"line {number} is no JSON object with a field {field!r}: {line.strip()[:60]}"
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            shown = line.strip()[:60].decode(errors="backslashreplace")
+            msg = f"line {number} is no JSON object with a field {field!r}: {shown}"
             raise click.ClickException(msg) from error
         if len(key) > _LONGEST_KEY:
             msg = f"line {number} has a key of {len(key)} bytes; the most is {_LONGEST_KEY}"
             raise click.ClickException(msg)
-        yield key, line.strip().encode()
+        yield key, line.strip()

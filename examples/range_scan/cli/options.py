@@ -38,7 +38,7 @@ def login_options(command: Command) -> Command:
     @functools.wraps(command)
     def run(*, password: str, password_file: Path | None, **options: Any) -> None:
         if password_file is not None:
-            password, _, _ = password_file.read_text().partition("\n")
+            password = _first_line(password_file)
         command(password=password, **options)
 
     return run
@@ -51,7 +51,7 @@ def with_client(command: Command) -> Command:
     """
 
     @click.option("--host", default="127.0.0.1", help="The server's address.")
-    @click.option("--port", default=11210, help="The server's port.")
+    @click.option("--port", type=click.IntRange(1, 65_535), default=11210, help="The server's port.")
     @click.option("--no-auth", is_flag=True, help="Do not log in: the server was started so.")
     @click.option("--tls-ca", type=EXISTING_FILE, help="Speak TLS, and trust these certificates.")
     @login_options
@@ -79,3 +79,12 @@ def with_client(command: Command) -> Command:
             raise click.ClickException(str(error)) from error
 
     return run
+
+
+def _first_line(file: Path) -> str:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        msg = f"the password in {file} is not UTF-8 ({error.reason}): write it as that"
+        raise click.ClickException(msg) from error
+    return lines[0] if lines else ""

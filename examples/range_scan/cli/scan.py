@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from time import perf_counter
 from typing import IO, TYPE_CHECKING
 
@@ -89,8 +90,9 @@ def _pick(
     if sample is not None:
         return Sample(samples=sample, seed=seed)
     if prefix is not None:
-        return Range.prefix(prefix.encode())
-    return Range(start=(start or "").encode(), end=None if end is None else end.encode())
+        return Range.prefix(os.fsencode(prefix))
+    # As bytes that the shell gave, which need not be text.
+    return Range(start=os.fsencode(start or ""), end=None if end is None else os.fsencode(end))
 
 
 def _lines(packet: bytes, *, keys_only: bool) -> Iterator[str]:

@@ -17,7 +17,12 @@ from .options import EXISTING_FILE, login_options
 
 @click.command()
 @click.option("--host", default="127.0.0.1", help="The address to listen at.")
-@click.option("--port", default=11210, help="The port to listen at; 0 is any that is free.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=11210,
+    help="The port to listen at; 0 is any that is free.",
+)
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -49,7 +54,7 @@ from .options import EXISTING_FILE, login_options
 )
 @click.option(
     "--max-size",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 65_536),
     default=64,
     metavar="GIB",
     help="What the store may grow to; reserved at once, but not on the disk.",

@@ -53,7 +53,7 @@ class Connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls is not None:
                 connection = tls.wrap_socket(connection, server_hostname=host)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter: of a host that cannot be one
             msg = f"cannot connect to {host}:{port} ({error}): is the server running?"
             raise ClientError(msg) from error
         self._socket = connection
@@ -98,7 +98,7 @@ class Connection:
 
     def receive(self) -> Frame:
         """The next reply."""
-        while (reply := self._reader.next_frame()) is None:
+        while (reply := self._next_frame()) is None:
             try:
                 data = self._socket.recv(_RECEIVE)
             except OSError as error:
@@ -110,13 +110,23 @@ class Connection:
             raise _refusal(reply)
         return reply
 
+    def _next_frame(self) -> Frame | None:
+        try:
+            return self._reader.next_frame()
+        except wire.BadFrameError as error:
+            msg = f"what answers is no such server ({error}): is it the right port?"
+            raise ClientError(msg) from error
+
     def _log_in(self, login: Login) -> None:
-        scram: Any = scramp.ScramClient(["SCRAM-SHA-512"], login.user, login.password)
+        try:
+            scram: Any = scramp.ScramClient(["SCRAM-SHA-512"], login.user, login.password)
+            client_first = scram.get_client_first().encode()
+        except (scramp.ScramException, UnicodeError) as error:
+            msg = f"nobody can log in with this user or password ({error}): give others"
+            raise LoginError(msg) from error
         mechanism = b"SCRAM-SHA512"
         try:
-            first = self.ask(
-                Frame(Opcode.SASL_AUTH, key=mechanism, value=scram.get_client_first().encode())
-            )
+            first = self.ask(Frame(Opcode.SASL_AUTH, key=mechanism, value=client_first))
             scram.set_server_first(first.value.decode())
             final = self.ask(
                 Frame(Opcode.SASL_STEP, key=mechanism, value=scram.get_client_final().encode())

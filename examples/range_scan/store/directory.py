@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from .errors import StoreOpenError
+from .room import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from .settings import Settings
 
+_HAS_DATA = b"has data\n"  # a line in store.lock
 _SPARE_READERS = 64  # threads that read a document, beside the scans
 _DAMAGED = (
     lmdb.InvalidError,
@@ -41,7 +43,10 @@ def open_environment(directory: Path, settings: Settings) -> Generator[lmdb.Envi
     with ExitStack() as stack:
         stack.enter_context(_explained(directory))
         directory.mkdir(parents=True, exist_ok=True)
-        stack.callback(os.close, _lock(directory))
+        lock, had_data = _lock(directory)
+        stack.callback(os.close, lock)
+        if had_data:
+            _check_there(directory)
         environment = lmdb.open(
             os.fspath(directory),
             map_size=_map_size(settings),
@@ -52,6 +57,8 @@ def open_environment(directory: Path, settings: Settings) -> Generator[lmdb.Envi
         )
         stack.callback(environment.close)
         _check_length(directory, environment)
+        if not had_data:
+            os.pwrite(lock, _HAS_DATA, os.fstat(lock).st_size)
         yield environment
 
 
@@ -65,19 +72,33 @@ def _map_size(settings: Settings) -> int:
     return size + -size % (1 << 20)
 
 
-def _lock(directory: Path) -> int:
-    """Take the directory for this process. The lock ends with the descriptor, so with the process."""
+def _lock(directory: Path) -> tuple[int, bool]:
+    """Take the directory for this process. The lock ends with the descriptor, so with the process.
+
+    Returns:
+        the descriptor, and whether there has been data in the directory.
+    """
     descriptor = os.open(directory / "store.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        owner, _, _ = os.pread(descriptor, 32, 0).decode("ascii", "replace").partition("\n")
         os.close(descriptor)
         msg = f"{directory} is in use by process {owner}: stop that, or use another directory"
         raise StoreOpenError(msg) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, b"%d\n" % os.getpid())
-    return descriptor
+    had_data = os.pread(descriptor, 64, 0).endswith(_HAS_DATA)
+    # Written before it is cut, so that no end of this process loses what it says.
+    note = b"%d\n" % os.getpid() + (_HAS_DATA if had_data else b"")
+    os.pwrite(descriptor, note, 0)
+    os.ftruncate(descriptor, len(note))
+    return descriptor, had_data
+
+
+def _check_there(directory: Path) -> None:
+    """Refuse a store whose file is gone, or empty: LMDB would begin a new one."""
+    file = directory / "data.mdb"
+    if not file.exists() or file.stat().st_size == 0:
+        raise StoreOpenError(_damaged(directory, "its data.mdb is gone, or empty"))
 
 
 def _check_length(directory: Path, environment: lmdb.Environment) -> None:
@@ -91,6 +112,10 @@ def _damaged(directory: Path, what: str) -> str:
     return f"the store in {directory} is damaged ({what}): restore a copy, or use another directory"
 
 
+def _no_room(directory: Path, error: Exception) -> str:
+    return f"no room on the disk for the store in {directory}: make room, or use another ({error})"
+
+
 @contextmanager
 def _explained(directory: Path) -> Generator[None]:
     """Turn what the system or LMDB raises into one line that says what to do."""
@@ -101,16 +126,15 @@ def _explained(directory: Path) -> Generator[None]:
     except lmdb.Error as error:
         if error.code == errno.ENOMEM:
             msg = f"no address space for the store in {directory}: use a smaller maximal size ({error})"
-        elif error.code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            msg = (
-                f"no room on the disk for the store in {directory}: make room, or use another ({error})"
-            )
+        elif error.code in FULL:
+            msg = _no_room(directory, error)
         else:
             msg = f"cannot open the store in {directory}: {error}"
         raise StoreOpenError(msg) from error
     except OSError as error:
         reason = error.strerror or error
-        msg = (
-            f"cannot write to {directory} ({reason}): change its permissions, or use another directory"
-        )
+        if error.errno in FULL:
+            msg = _no_room(directory, error)
+        else:
+            msg = f"cannot write to {directory} ({reason}): change its permissions, or use another"
         raise StoreOpenError(msg) from error

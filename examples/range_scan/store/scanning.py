@@ -114,12 +114,14 @@ class _Walk:
     def groups(self) -> Iterator[list[Item]]:
         """The items, in groups. Raises EmptyScanError if there are none, whatever is in the sample."""
         pick = self._request.pick
-        found = self._found(pick if isinstance(pick, Range) else Range())
+        range_ = pick if isinstance(pick, Range) else Range()
+        found = self._found(range_)
         first = next(filter(None, found), None)
         if first is None:
             msg = "there is no document in the range of the scan"
             raise EmptyScanError(msg)
-        found = chain([first], found)
+        # Where documents may expire, anew: what does before it is asked for is not sent.
+        found = self._found(range_) if self._tally.expiring else chain([first], found)
         if isinstance(pick, Sample) and pick.samples < self._tally.documents:
             share = pick.samples / self._tally.documents
             seed = f"{pick.seed} {self._request.vb}"  # lest each vBucket give the same places
