@@ -157,6 +157,7 @@ class Producer:
 
     def _close(self, end: End) -> None:
         iterator, self._iterator = self._iterator, None
+        close: Callable[[], object] | None = None
         try:
             close = getattr(iterator, "close", None)  # a generator's, a file's, a cursor's
             if close is not None:
@@ -164,6 +165,10 @@ class Producer:
         except BaseException as error:  # noqa: BLE001 - it is the block's
             if not isinstance(error, trio.Cancelled):
                 self.closing_error = error
+        finally:
+            # A generator that yields while it is closed lives on, in its error's traceback. What it has
+            # yet to run it runs when it is dropped: so here.
+            del iterator, close
         self._finish(end)
 
     def _finish(self, end: End) -> None:

@@ -655,6 +655,28 @@ async def test_an_error_in_finally_at_the_producers_own_end_is_the_readers() -> 
             await chunks.receive()
 
 
+async def test_what_a_generator_has_left_to_run_it_runs_on_its_worker() -> None:
+    """Though its error, which the reader has, came from it while it could still go on."""
+    threads: list[str] = []
+
+    def yields_while_it_is_closed() -> Iterator[bytes]:
+        try:
+            yield b"chunk"
+            yield b"another"
+        finally:
+            try:
+                yield b"one more"
+            finally:
+                threads.append(threading.current_thread().name)
+
+    async with ewb.open_workers(threads=1) as workers:
+        with pytest.raises(RuntimeError, match="ignored GeneratorExit") as caught:
+            async with workers.produce(yields_while_it_is_closed, max_chunks=1) as chunks:
+                await chunks.receive()
+        assert threads == ["ewb-0"]
+        assert caught.value.__traceback__ is not None
+
+
 async def test_a_generator_that_refuses_to_close() -> None:
     """One that yields in its `finally` is reported, in Python's own words."""
 

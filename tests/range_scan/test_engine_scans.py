@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from examples.range_scan.store import ScanRequest, Store
 from examples.range_scan.wire import (
     DOCUMENTS,
     KEYS,
@@ -32,6 +33,8 @@ from .server_helpers import RawClient, context_of, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from examples.range_scan.store import Scan
 
 pytestmark = pytest.mark.tree
 
@@ -264,6 +267,27 @@ def test_a_snapshot_must_have_what_is_required(hundred: RawClient) -> None:
     assert hundred.create_scan(snapshot_requirements=wanted).code == Status.SUCCESS
     wanted["seqno"] = 102
     assert hundred.create_scan(snapshot_requirements=wanted).code == Status.TEMPORARY_FAILURE
+
+
+def test_where_documents_may_expire_a_worker_looks_for_the_first(
+    hundred: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any number of them may have: to walk over these would hold all other clients up."""
+    threads: list[str] = []
+    open_scan = Store.open_scan
+
+    def noted(self: Store, request: ScanRequest) -> Scan:
+        threads.append(threading.current_thread().name)
+        return open_scan(self, request)
+
+    monkeypatch.setattr(Store, "open_scan", noted)
+    assert len(scanned(hundred, created(hundred))[0]) == 100
+    expiry = struct.pack(">II", 0, 1000)
+    assert hundred.call(Opcode.SET, key=b"\0" + b"b", extras=expiry).code == Status.SUCCESS
+    assert len(scanned(hundred, created(hundred))[0]) == 101
+    first, second = threads
+    assert not first.startswith("ewb")
+    assert second.startswith("ewb")
 
 
 def test_create_waits_until_the_sequence_number_is_there(port: int, hundred: RawClient) -> None:

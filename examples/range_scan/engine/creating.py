@@ -95,13 +95,21 @@ class Creating:
     def _open(self, session: Session, cookie: Cookie, request: CreateScan) -> Answer:
         opening = _Opening(self._store)
         wanted = _scan_request(request)
-        if wanted.requirement is not None and wanted.requirement.seqno_exists:
-            # It walks a vBucket, so not here.
+        if self._walks(wanted):
             cookie.stash = opening
             session.if_gone[cookie] = opening.close
             return cookie.run(opening.open, wanted)
         opening.open(wanted)
         return self._opened(cookie, opening)
+
+    def _walks(self, wanted: ScanRequest) -> bool:
+        """Does opening it walk over documents, so that it is not for the front end?
+
+        To find one with a sequence number, or the first that has not expired.
+        """
+        if wanted.requirement is not None and wanted.requirement.seqno_exists:
+            return True
+        return self._store.tally(wanted.vb, wanted.collection).expiring > 0
 
     def _opened(self, cookie: Cookie, opening: _Opening) -> Answer:
         if opening.scan is None:
