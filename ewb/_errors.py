@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -20,8 +20,23 @@ there yet, that the reader was cancelled."""
 
 def as_the_readers(error: BaseException, name: str) -> BaseException:
     """What was raised by `name` on a worker, as something that cannot be misread. Thread: any."""
-    if not isinstance(error, _MISREAD):
-        return error
+    if not isinstance(error, _MISREAD) and (rest := without_cancelled(error)) is not None:
+        return rest
     readable = RuntimeError(f"producer {name} raised {type(error).__name__}")
     readable.__cause__ = error
     return readable
+
+
+def without_cancelled(error: BaseException) -> BaseException | None:
+    """What is left of an error but for `trio.Cancelled`, of which a nursery makes groups. Thread: any.
+
+    Returns:
+        `error` itself if there was none in it; None if there was nothing else.
+    """
+    if isinstance(error, trio.Cancelled):
+        return None
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    cancelled, rest = group.split(trio.Cancelled)
+    return group if cancelled is None else rest

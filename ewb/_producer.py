@@ -13,11 +13,11 @@ from __future__ import annotations
 import contextvars
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
-from ._errors import as_the_readers
+from ._errors import as_the_readers, without_cancelled
 from ._handoff import End, Handoff
 
 if TYPE_CHECKING:
@@ -136,11 +136,13 @@ class Producer:
             raise RuntimeError(msg) from error
 
     def _failed(self, error: BaseException) -> End:
-        if self.handoff.stopping and isinstance(error, trio.Cancelled):
-            return self._gone()  # it was told to end, in a trio.from_thread call
-        if self.handoff.stopping and self._concerns_the_block(error):
-            self.closing_error = error
-            return self._gone()
+        if self.handoff.stopping:
+            rest = without_cancelled(error)
+            if rest is None:
+                return self._gone()  # it was told to end, in a trio.from_thread call
+            if self._concerns_the_block(error):
+                self.closing_error = rest
+                return self._gone()
         error = as_the_readers(error, self.name)
         return End(error=error, traceback=error.__traceback__)
 
@@ -163,13 +165,20 @@ class Producer:
             if close is not None:
                 close()
         except BaseException as error:  # noqa: BLE001 - it is the block's
-            if not isinstance(error, trio.Cancelled):
-                self.closing_error = error
+            self._note_closing(error, end)
         finally:
             # A generator that yields while it is closed lives on, in its error's traceback. What it has
             # yet to run it runs when it is dropped: so here.
             del iterator, close
         self._finish(end)
+
+    def _note_closing(self, error: BaseException, end: End) -> None:
+        rest = without_cancelled(error)
+        if end.error is None or isinstance(end.error, Exception):
+            self.closing_error = rest
+        elif rest is not None:  # a KeyboardInterrupt, say, is not to give way to it
+            rest.__context__ = end.error.__context__
+            end.error.__context__ = rest
 
     def _finish(self, end: End) -> None:
         self.portal.revoke()
@@ -205,4 +214,6 @@ def _began_with_cancelled(error: BaseException) -> bool:
             return True
         seen.add(id(one))
         open_ones += (one.__cause__, one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            open_ones += cast("BaseExceptionGroup[BaseException]", one).exceptions
     return False

@@ -348,17 +348,20 @@ async def open_workers(
                         raise
                     kept = error
         except BaseExceptionGroup as group:
-            if kept is not None:
-                raise BaseExceptionGroup(group.message, [kept, *group.exceptions]) from None
-            only, *others = group.exceptions
-            if others or not isinstance(only, KeyboardInterrupt):
-                raise
-            kept = only  # a Ctrl-C, while the nursery waited for the threads
+            kept = _joined(kept, group)
         try:
             if kept is not None:
                 raise kept
         finally:
             kept = None  # break the cycle through this frame
+
+
+def _joined(kept: BaseException | None, group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What to raise for what the block raised, if it did, and what the nursery did after it."""
+    errors = [*group.exceptions] if kept is None else [kept, *group.exceptions]
+    if all(isinstance(error, KeyboardInterrupt) for error in errors):
+        return errors[0]  # a Ctrl-C, or several, while the nursery waited for the threads
+    return group if kept is None else BaseExceptionGroup(group.message, errors)
 
 
 async def wait_whatever_comes(*events: trio.Event) -> None:

@@ -547,6 +547,92 @@ async def test_a_grave_error_while_closing_is_not_lost(kind: type[BaseException]
                 gate.open()
 
 
+async def two_sleep_for_ever(and_raise: BaseException | None = None) -> None:
+    """In a nursery: cancelled, it raises a group."""
+
+    async def sleep() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            if and_raise is not None:
+                raise and_raise
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        nursery.start_soon(sleep)
+
+
+@pytest.mark.parametrize("where", ["running", "finally"])
+async def test_a_group_of_cancelled_is_no_error_of_the_blocks(where: str) -> None:
+    """It is how a nursery in a `trio.from_thread` call is cancelled when the block is left."""
+    reached = threading.Event()
+
+    def sleeper() -> Iterator[bytes]:
+        try:
+            yield b"0"
+            if where == "running":
+                reached.set()
+                trio.from_thread.run(two_sleep_for_ever)
+            yield b"1"
+        finally:
+            if where == "finally":
+                trio.from_thread.run(two_sleep_for_ever)
+
+    left = False
+    async with ewb.open_workers(1) as workers:
+        async with workers.produce(sleeper, max_chunks=1) as chunks:
+            await chunks.receive()
+            await until(lambda: where == "finally" or reached.is_set())
+        left = True
+    assert left, "not ended in silence, as by a cancellation"
+
+
+@pytest.mark.parametrize("error", [OSError("own"), KeyboardInterrupt("own")])
+@pytest.mark.parametrize("where", ["running", "finally"])
+async def test_what_is_in_such_a_group_beside_is_not_lost(where: str, error: BaseException) -> None:
+    """It was raised because the block was left, or while it was."""
+    reached = threading.Event()
+
+    def sleeper() -> Iterator[bytes]:
+        try:
+            yield b"0"
+            if where == "running":
+                reached.set()
+                trio.from_thread.run(two_sleep_for_ever, error)
+            yield b"1"
+        finally:
+            if where == "finally":
+                trio.from_thread.run(two_sleep_for_ever, error)
+
+    async with ewb.open_workers(1) as workers:
+        with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012 - the block is meant
+            async with workers.produce(sleeper, max_chunks=1) as chunks:
+                await chunks.receive()
+                await until(lambda: where == "finally" or reached.is_set())
+        assert caught.value.exceptions == (error,)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+async def test_a_grave_error_does_not_give_way_to_one_of_closing(kind: type[BaseException]) -> None:
+    """That one is its context."""
+
+    class Grave:
+        def __iter__(self) -> Iterator[bytes]:
+            return self
+
+        def __next__(self) -> bytes:
+            raise kind
+
+        def close(self) -> None:
+            fail(ValueError("while closing"))
+
+    async with ewb.open_workers(1) as workers:
+        with pytest.raises(kind) as caught:
+            async with workers.produce(Grave):
+                await nothing_runs(workers)
+        assert str(caught.value.__context__) == "while closing"
+
+
 async def test_an_error_of_unread_read_ahead_goes_with_the_unread_chunks() -> None:
     """Nobody asked for what lies ahead, so nobody is told that it could not be had."""
     async with (

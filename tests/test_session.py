@@ -154,6 +154,23 @@ class Engine:
         """A call that waits at a gate."""
         return cookie.run(self.gate(name).wait)
 
+    def do_sleep(self, cookie: Cookie, how: str) -> Status:
+        """In Trio, in a nursery, from a worker: it is cancelled with a group."""
+        reached = self.gate("asleep").reached
+
+        async def sleep() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                reached.set()
+
+        def stream() -> Generator[bytes]:
+            yield b"going to sleep\n"
+            trio.from_thread.run(sleep)
+
+        if how == "stream":
+            return cookie.produce(stream)
+        return cookie.run(trio.from_thread.run, sleep)
+
     def do_add(self, cookie: Cookie, numbers: str) -> Status:
         """A call."""
         return cookie.run(sum, [int(number) for number in numbers.split()])
@@ -777,6 +794,19 @@ async def test_an_answer_is_sent_to_its_end_though_something_is_being_closed() -
         assert len(await everything(client)) > 20_000_000
         gate.open()
         await client.aclose()
+
+
+@pytest.mark.parametrize("how", ["stream", "call"])
+async def test_who_leaves_while_a_worker_is_in_a_nursery_ends_nobody_else(how: str) -> None:
+    """Its work is cancelled there with a group of Cancelled, which must not end the server."""
+    async with serving("tcp") as server:
+        async with await server.connect() as client:
+            await client.send_all(f"sleep {how}\n".encode())
+            await server.engine_reached("asleep")
+        await server.is_at_rest()
+        assert await talk(await server.connect(), b"echo still here\n") == (
+            b"echo still here OK still here\n"
+        )
 
 
 async def test_a_session_is_collected_when_it_is_over() -> None:

@@ -16,6 +16,7 @@ import trio.testing
 
 import ewb
 from ewb import _handoff, _threads
+from ewb._workers import _joined
 
 from .helpers import GUARD, AtStep, Gate, Log, fail, nothing_runs, until
 
@@ -272,6 +273,44 @@ def test_interrupted_while_a_thread_starts(slow_start: Gate) -> None:
     with pytest.raises(KeyboardInterrupt):
         trio.run(main)
     assert our_threads() == set()
+
+
+@pytest.mark.timeout(GUARD)
+def test_interrupted_twice() -> None:
+    """It is one KeyboardInterrupt all the same: the second comes while a producer is being closed."""
+    closing = Gate()
+
+    def slow_to_close() -> Generator[bytes]:
+        try:
+            yield b"0"
+            yield b"1"
+        finally:
+            closing.wait()
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(ctrl_c, closing, closing.reached.is_set)
+        async with (
+            ewb.open_workers(1) as workers,
+            workers.produce(slow_to_close, max_chunks=1) as chunks,
+        ):
+            await chunks.receive()
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert our_threads() == set()
+
+
+@pytest.mark.parametrize("first", [None, KeyboardInterrupt("first")])
+def test_several_interrupts_are_one(first: KeyboardInterrupt | None) -> None:
+    """Of those that come while the threads are waited for; anything else is told beside them."""
+    second, other = KeyboardInterrupt("second"), OSError("other")
+    several = BaseExceptionGroup("of the nursery", [second, KeyboardInterrupt("third")])
+    assert _joined(first, several) is (first or second)
+    told = _joined(first, BaseExceptionGroup("of the nursery", [second, other]))
+    assert isinstance(told, BaseExceptionGroup)
+    assert told.exceptions == ((first, second, other) if first else (second, other))
 
 
 # -- errors are not wrapped, cancellations pass ----------------------------------------------------

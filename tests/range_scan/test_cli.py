@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from examples.range_scan.__main__ import main
 from examples.range_scan.cli.load import cities
-from examples.range_scan.client import Client, Login
+from examples.range_scan.client import Client, Login, Range
 from tests.helpers import ROOT
 
 from .server_process import GUARD, port_of, running, start, stop
@@ -142,6 +142,28 @@ def test_a_key_that_is_no_text_can_be_scanned(port: int) -> None:
         == '{"key": "\\\\xff\\\\xfe", "value": {}}\n'
     )
     assert run("scan", "--start", "\udcff\udcff", port=port).stdout == ""
+
+
+@pytest.mark.parametrize("value", [b"[" * 100_000, b"1e999", b"no JSON at all"])
+def test_a_value_that_only_says_that_it_is_json_is_text(port: int, value: bytes) -> None:
+    """So that each line is JSON."""
+    login = Login("Administrator", "password")
+    with Client.connect("127.0.0.1", port, login, bucket="default") as client:
+        assert list(client.store([(b"~odd", value)]))
+    (line,) = run("scan", "--prefix", "~odd", port=port).stdout.splitlines()
+    assert json.loads(line) == {"key": "~odd", "value": value.decode()}
+
+
+def test_what_clients_say_does_nothing_to_a_terminal(port: int) -> None:
+    """Names of scans, and keys, are shown in one line, as they are."""
+    login = Login("Administrator", "password")
+    with Client.connect("127.0.0.1", port, login, bucket="default") as client:
+        assert list(client.store([(b"~\x1b[31m\n", b"{}")]))
+        assert client._create(0, Range(), 0, keys_only=True, name="[/b]\x1b[31m")
+        for options in ([], ["--plain"]):
+            assert "[/b]\\x1b[31m" in run("stats", "range-scans", *options, port=port).stdout
+    keys = run("scan", "--prefix", "~\x1b", "--keys-only", port=port).stdout
+    assert keys == "~\\x1b[31m\\x0a\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,6 +127,35 @@ def test_a_process_that_ended_before_there_was_data_does_no_harm(tmp_path: Path)
     (tmp_path / "store.lock").write_bytes(b"123456\n")
     (tmp_path / "data.mdb").touch()
     make(tmp_path)
+
+
+def test_scans_of_a_killed_process_keep_no_pages(tmp_path: Path) -> None:
+    """Though another process, which copies the store for one, has had its file open all the time."""
+    make(tmp_path)
+    read = (
+        "import lmdb, sys; environment = lmdb.open(sys.argv[1], max_dbs=3); "
+        "reading = environment.begin(); reading.get(b'x'); print(flush=True); sys.stdin.read()"
+    )
+    with ExitStack() as stack:
+        holder, victim = (
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", read, os.fspath(tmp_path)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            for _ in range(2)
+        )
+        for process in (holder, victim):
+            assert process.stdout is not None
+            process.stdout.readline()
+        victim.kill()
+        victim.wait()
+        with Store.open(tmp_path) as store:
+            readers = store._tables.environment.readers()
+        assert str(holder.pid) in readers
+        assert str(victim.pid) not in readers
 
 
 def scribble(environment: lmdb.Environment) -> None:

@@ -96,6 +96,8 @@ def test_without_a_timeout_there_is_no_waiting() -> None:
         ({"range": RANGE, "collection": ""}, "collection: ''"),
         ({"range": RANGE, "collection": "100000000"}, "32 bits"),
         ({"range": RANGE, "name": "n" * 51}, "name: 51 bytes"),
+        ({"range": RANGE, "name": "\ud800"}, "name: '\\ud800' is no text"),
+        ({"range": RANGE, "collection": "\u0660"}, "is no hexadecimal number"),
         ({"range": RANGE, "include_xattrs": True}, "include_xattrs"),
         (
             {"range": RANGE, "snapshot_requirements": {"seqno": 1}},

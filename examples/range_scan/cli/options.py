@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Command: TypeAlias = Callable[..., None]
 
 PASSWORD_VARIABLE = "RANGE_SCAN_PASSWORD"  # noqa: S105 - its name
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -79,6 +81,11 @@ def with_client(command: Command) -> Command:
             raise click.ClickException(str(error)) from error
 
     return run
+
+
+def shown(text: str) -> str:
+    """A client's text as one line, which cannot do anything to a terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _first_line(file: Path) -> str:

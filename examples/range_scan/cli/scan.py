@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from time import perf_counter
 from typing import IO, TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from examples.range_scan import wire
 from examples.range_scan.client import Range, Sample, plain
 
-from .options import with_client
+from .options import shown, with_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,22 +100,20 @@ def _lines(packet: bytes, *, keys_only: bool) -> Iterator[str]:
     """What is shown of a packet."""
     if keys_only:
         for key in wire.keys_in(packet):
-            yield _text(key) + "\n"
+            yield shown(_text(key)) + "\n"
     else:
         for document in wire.documents_in(packet):
-            shown = {"key": _text(document.key), "value": _value(document)}
-            yield json.dumps(shown, ensure_ascii=False) + "\n"
+            name = json.dumps(_text(document.key), ensure_ascii=False)
+            yield f'{{"key": {name}, "value": {_value(document)}}}\n'
 
 
-def _value(document: wire.ScannedDocument) -> object:
-    """The value: JSON as what it is, anything else as text."""
+def _value(document: wire.ScannedDocument) -> str:
+    """The value: JSON as what it is, in one line; anything else as text."""
     text = _text(plain(document.value, document.datatype))
     if document.datatype & wire.Datatype.JSON:
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+        with suppress(ValueError, RecursionError):  # it only says that it is JSON
+            return json.dumps(json.loads(text), ensure_ascii=False, allow_nan=False)
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _text(data: bytes) -> str:

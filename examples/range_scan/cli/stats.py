@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from .options import with_client
+from .options import shown, with_client
 
 if TYPE_CHECKING:
     from examples.range_scan.client import Client
@@ -26,9 +26,9 @@ def stats(client: Client, *, group: str, plain: bool) -> None:
     found = client.statistics(group)
     if plain:
         for name, value in found.items():
-            click.echo(f"{name} {value}")
+            click.echo(f"{name} {shown(value)}")
         return
     table = Table(group, "")
     for name, value in found.items():
-        table.add_row(name, value)
-    Console(highlight=False).print(table)
+        table.add_row(name, shown(value))
+    Console(highlight=False, markup=False).print(table)

@@ -56,6 +56,7 @@ def open_environment(directory: Path, settings: Settings) -> Generator[lmdb.Envi
             sync=settings.sync,
         )
         stack.callback(environment.close)
+        environment.reader_check()  # scans of a process that was killed would keep pages for ever
         _check_length(directory, environment)
         if not had_data:
             os.pwrite(lock, _HAS_DATA, os.fstat(lock).st_size)

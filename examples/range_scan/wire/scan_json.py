@@ -55,7 +55,8 @@ def parse(
 def _collection(root: Json) -> int:
     text = _get(root, "collection", str, default="0")
     try:
-        if not text.isalnum():  # int() takes signs, blanks and underscores
+        # int() takes signs, blanks, underscores, and the digits of all scripts.
+        if not (text.isascii() and text.isalnum()):
             raise ValueError  # noqa: TRY301 - answered below, as what int() raises
         number = int(text, 16)
     except ValueError:
@@ -68,7 +69,11 @@ def _collection(root: Json) -> int:
 
 def _name(root: Json) -> str:
     name = _get(root, "name", str, default="")
-    size = len(name.encode(errors="surrogatepass"))
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as error:  # half a pair: JSON can say that, UTF-8 cannot
+        msg = f"name: {name[:20]!r} is no text"
+        raise BadScanError(msg) from error
     if size > MAX_NAME:
         msg = f"name: {size} bytes are more than the {MAX_NAME} allowed"
         raise BadScanError(msg)
