@@ -63,9 +63,9 @@ class Keys:
         return cls(salt, stored_key, server_key)
 
     @classmethod
-    def of_nobody(cls, user: bytes, secret: bytes) -> Keys:
-        """Those of a user who does not exist: always the same salt, and no password fits."""
-        salt = hmac.digest(secret, user, "sha256")
+    def of_nobody(cls, user: bytes, digest: str, secret: bytes) -> Keys:
+        """Those of a user who does not exist: for a digest always the same salt; no password fits."""
+        salt = hmac.digest(secret, digest.encode() + b"\0" + user, "sha256")
         return cls(salt, secrets.token_bytes(SALT_SIZE), secrets.token_bytes(SALT_SIZE))
 
 
@@ -120,7 +120,7 @@ class Authenticator:
         """The keys of a user, who need not exist."""
         if self._is(user, self._user):
             return self._keys[digest]
-        return Keys.of_nobody(user, self._secret)
+        return Keys.of_nobody(user, digest, self._secret)
 
     def _is(self, given: bytes, right: bytes) -> bool:
         digests = (hmac.digest(self._secret, one, "sha256") for one in (given, right))

@@ -53,7 +53,11 @@ async def run(settings: ServerSettings) -> None:
     """
 
     def announce(port: int) -> None:
-        print(f"listening on {name_of(settings.host, port)}", flush=True)
+        try:
+            print(f"listening on {name_of(settings.host, port)}", flush=True)
+        except OSError as error:
+            msg = f"cannot write to the standard output ({error}): give it one that can be written to"
+            raise ServerError(msg) from error
 
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         await serve(settings, stops=signals, ready=announce)

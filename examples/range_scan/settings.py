@@ -75,8 +75,8 @@ class ServerSettings:
         if not self.bucket:
             msg = "the bucket needs a name, by which clients select it: give --bucket"
             raise ServerError(msg)
-        if not (self.no_auth or (self.user and self.password)):
-            msg = "nobody can log in without a user or a password: give both, or --no-auth"
+        if not (self.no_auth or self.user):
+            msg = "nobody can log in if no user has a name: give --user, or --no-auth"
             raise ServerError(msg)
         if self.no_auth and not is_loopback(self.host):
             msg = f"--no-auth lets anyone in, so it is for loopback only, and not for {self.host}"

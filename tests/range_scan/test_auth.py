@@ -48,11 +48,12 @@ def test_a_wrong_password_and_a_user_who_is_not_there_fail_at_the_same_step(
 def test_a_user_who_is_not_there_has_a_salt_that_stays() -> None:
     """As one who is there has; and both look alike."""
 
-    def salt(user: str) -> bytes:
-        fields = AUTHENTICATOR.scram("SCRAM-SHA512").first(f"n,,n={user},r=x".encode()).split(b",")
+    def salt(user: str, mechanism: str = "SCRAM-SHA512") -> bytes:
+        fields = AUTHENTICATOR.scram(mechanism).first(f"n,,n={user},r=x".encode()).split(b",")
         return b64decode(fields[1][2:])
 
     assert salt("nobody") == salt("nobody") != salt("somebody")
+    assert salt("nobody") != salt("nobody", "SCRAM-SHA1")  # as with one who is there
     assert len(salt("nobody")) == len(salt(USER.replace("=", "=3D").replace(",", "=2C")))
 
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from examples.range_scan.__main__ import main
 from examples.range_scan.cli.load import cities
-from examples.range_scan.client import Client, Login, Range
+from examples.range_scan.client import Client, Login, Range, RefusedError
 from tests.helpers import ROOT
 
 from .server_process import GUARD, port_of, running, start, stop
@@ -257,6 +257,21 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "is damaged" in refused(tmp_path / "b")
     assert "is not in the range" in failure("serve", "--port", "70000", code=2)
     assert "is not in the range" in failure("serve", "--max-size", "99999999999", code=2)
+
+
+def test_what_scans_may_take_is_for_the_command_line_to_say(tmp_path: Path) -> None:
+    """How many, for how long, how much memory, how much room: here, one for a second."""
+    options = ["--max-scans", "1", "--scan-lifetime", "1", "--memory", "1", "--max-growth", "1"]
+    login = Login("Administrator", "password")
+    with (
+        running(tmp_path, "--vbuckets", "1", *options) as port,
+        Client.connect("127.0.0.1", port, login, bucket="default") as client,
+    ):
+        assert list(client.store([(b"key", b"{}")]))
+        assert client._create(0, Range(), 0, keys_only=True, name="")
+        with pytest.raises(RefusedError, match="0x86"):
+            client._create(0, Range(), 0, keys_only=True, name="")
+        assert "workers:memory 1048576" in run("stats", "--plain", port=port).stdout
 
 
 def test_help_teaches() -> None:

@@ -10,7 +10,7 @@ import click
 import trio
 
 from examples.range_scan import server
-from examples.range_scan.settings import ServerError, ServerSettings
+from examples.range_scan.settings import GIBIBYTE, MEBIBYTE, ServerError, ServerSettings
 
 from .options import EXISTING_FILE, login_options
 
@@ -60,13 +60,39 @@ from .options import EXISTING_FILE, login_options
     help="What the store may grow to; reserved at once, but not on the disk.",
 )
 @click.option(
+    "--max-growth",
+    type=click.IntRange(1, 65_536 << 10),
+    default=1024,
+    metavar="MIB",
+    help="What old scans may make the store grow by, before the oldest is cancelled.",
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(1),
+    default=256,
+    metavar="MIB",
+    help="What all scans together may read ahead of their clients.",
+)
+@click.option(
+    "--max-scans", type=click.IntRange(1, 100_000), default=4096, help="Scans open at a time."
+)
+@click.option(
+    "--scan-lifetime",
+    type=click.IntRange(1),
+    default=180,
+    metavar="SECONDS",
+    help="How long a scan may be open.",
+)
+@click.option(
     "--no-sync",
     is_flag=True,
     help="Acknowledge writes before they are on disk: a power failure may lose them, or the store.",
 )
 @click.option("--verbose", is_flag=True, help="Log more, to standard error.")
 @login_options
-def serve(*, verbose: bool, no_sync: bool, max_size: int, **options: Any) -> None:
+def serve(
+    *, verbose: bool, no_sync: bool, max_size: int, max_growth: int, memory: int, **options: Any
+) -> None:
     """Serve a store, until Ctrl-C or SIGTERM.
 
     Prints `listening on HOST:PORT` when it is ready. At the end it lets commands finish, and exits with
@@ -75,7 +101,13 @@ def serve(*, verbose: bool, no_sync: bool, max_size: int, **options: Any) -> Non
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-    settings = ServerSettings(sync=not no_sync, max_size=max_size << 30, **options)
+    settings = ServerSettings(
+        sync=not no_sync,
+        max_size=max_size * GIBIBYTE,
+        max_growth=max_growth * MEBIBYTE,
+        memory=memory * MEBIBYTE,
+        **options,
+    )
     try:
         trio.run(server.run, settings)
     except* ServerError as errors:

@@ -155,4 +155,6 @@ def _refusal(reply: Frame) -> RefusedError:
 
 
 def _gone(reason: OSError) -> ClientError:
-    return ClientError(f"the connection to the server broke off ({reason}): does it still run?")
+    return ClientError(
+        f"the connection to the server broke off ({reason}): does it still run, and does it speak TLS?"
+    )

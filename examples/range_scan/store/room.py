@@ -63,9 +63,8 @@ class Room:
             raise failed
         if free >= _PLENTY * needed and end + needed + kept // 2 <= self._allocated:
             return
-        msg = (
-            f"no room on the disk for {self._file} ({failed.strerror}): delete something, or make room"
-        )
+        # Clients are told this, so it does not say where the store is.
+        msg = f"no room on the disk for the store ({failed.strerror}): delete something, or make room"
         raise StoreFullError(msg) from failed
 
     def _allocate(self, length: int) -> None:
