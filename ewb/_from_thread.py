@@ -28,8 +28,6 @@ from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_resch
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from trio._core._traps import RaiseCancelT
-
     from ._doorbell import Doorbell
 
 
@@ -40,7 +38,7 @@ class Portal:
         self._doorbell = doorbell
         self._nursery = nursery
         self._scope: trio.CancelScope | None = None  # as long as nobody calls, there is none
-        self._task: list[Task | None] = [None]  # what Trio calls a task register. Front end only
+        self._task: Task | None = None  # front end only
         self._started = False  # front end only
         self._leaving = False  # one writer: the front end; read by the worker, as a hint
         self._over = False  # one writer: whoever ends the producer
@@ -56,7 +54,7 @@ class Portal:
 
     def close(self) -> None:
         """The producer has ended: there will be no more calls. Thread: front end."""
-        task, self._task[0] = self._task[0], None
+        task, self._task = self._task, None
         if task is not None:
             reschedule(task)
 
@@ -69,11 +67,8 @@ class Portal:
 
     def install(self) -> None:
         """From now on `trio.from_thread` works for this producer. Thread: worker, within `portals`."""
-        data = PARENT_TASK_DATA
-        data.token = cast("trio.lowlevel.TrioToken", self)
-        data.abandon_on_cancel = False
-        data.cancel_register = cast("list[RaiseCancelT | None]", self)
-        data.task_register = self._task
+        PARENT_TASK_DATA.token = self  # type: ignore[assignment]  # as much as is asked of it
+        PARENT_TASK_DATA.task_register = self  # type: ignore[assignment]  # as above
 
     # -- what trio.from_thread finds, in the worker's thread ------------------------------------
 
@@ -82,9 +77,14 @@ class Portal:
         if self._over or not self._doorbell.post(lambda: self._deliver(call)):
             raise trio.RunFinishedError
 
-    def __getitem__(self, _: int) -> Callable[[], object] | None:
-        """As a cancel register: what raises `Cancelled`, if it is time to."""
-        return _raise_cancelled if self._leaving else None
+    def __getitem__(self, _: int) -> Task | None:
+        """As a task register: the task that serves. Thread: front end."""
+        return self._task
+
+    @property
+    def leaving(self) -> bool:
+        """Are its calls cancelled? Thread: any, as a hint."""
+        return self._leaving
 
     # -- front end ------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Portal:
 
     async def _serve(self, call: Callable[[], object]) -> None:
         """Run what the producer's thread sends, one message at a time, until `close`."""
-        self._task[0] = current_task()
+        self._task = current_task()
         # The first message comes by a call like all others: once this task waits for it.
         self._doorbell.post(call)
         with trio.CancelScope(shield=True) as self._scope:
@@ -114,11 +114,22 @@ class Portal:
                     cast("RunSync[object]", message).run_sync()
 
 
+class _CancelRegister:
+    """As a cancel register, that of the portal that is installed in the thread that asks."""
+
+    def __getitem__(self, _: int) -> Callable[[], object] | None:
+        """What raises `Cancelled`, if it is time to."""
+        portal = cast("Portal", PARENT_TASK_DATA.token)
+        return _raise_cancelled if portal.leaving else None
+
+
 @contextmanager
 def portals() -> Generator[None]:
     """Within this, a thread of `trio.to_thread` may `install` portals. Thread: worker."""
     data = PARENT_TASK_DATA.__dict__
     before = dict(data)
+    PARENT_TASK_DATA.abandon_on_cancel = False
+    PARENT_TASK_DATA.cancel_register = _CancelRegister()  # type: ignore[assignment]  # see there
     try:
         yield
     finally:

@@ -75,6 +75,10 @@ class End:
     """The error's, as it was first raised: raising it again adds to it."""
 
 
+def _nobody() -> None:
+    """Is to be resumed any more."""
+
+
 class _Nothing:
     """No chunk is of this type."""
 
@@ -114,6 +118,8 @@ class Handoff(Generic[T]):
         self._post = post
         self._on_room = on_room
         self._resume_early = resume_early
+        # Chunks, above which a suspended producer need not be thought of.
+        self._resume_at = bounds.max_chunks if resume_early else bounds.max_chunks // 4
         # Reentrant, because the collector may run a receiver's __del__ while its thread holds it.
         self.lock = threading.RLock()
         self.chunks: list[T] = []
@@ -121,7 +127,7 @@ class Handoff(Generic[T]):
         # Drained, not yet handed to the caller of receive(); the last one first. (Lists: two deques
         # would be most of what a channel weighs.) The front end looks here without the lock.
         self._held: list[T] = []
-        self._held_sizes: list[int] = []  # theirs, where `size` is the user's
+        self._held_sizes: list[int] | None = None if size is None else []  # theirs, as above
         self._bell = Bell(moderation)
         # From here to `end`: written with the lock held, read without it too.
         self.ring_from = inf  # when a moderated reader may be worth waking (of `clock`)
@@ -129,8 +135,7 @@ class Handoff(Generic[T]):
         self.closed = False  # nobody will read
         self.cut = False  # nothing more is to be produced, though somebody may read what there is
         self.end: End | None = None
-        self._turn = threading.Lock()  # released for a worker that waits in _give_way
-        self._turn.acquire()
+        self._turn: threading.Lock | None = None  # released for a worker that waits in _give_way
         self._waits = False
         self._suspended_at = 0.0
         self._seconds_suspended = 0.0
@@ -198,11 +203,12 @@ class Handoff(Generic[T]):
             ring = self._ring_is_due(now)
             room = 0 if self.stopping else self._grant()
             self._attend()
-            self._waits = give_way = give_way and ring and room > 0
+            self._waits = give_way and ring and room > 0
+            turn = self._its_turn() if self._waits else None
         if ring:
             self._ring()
-        if give_way:
-            self._give_way()
+        if turn is not None:
+            self._give_way(turn)
         return room
 
     def _measure(self, chunk: T) -> int:
@@ -212,15 +218,15 @@ class Handoff(Generic[T]):
             self._sizes.append(size)
         return size
 
-    def _give_way(self) -> None:
+    def _give_way(self, turn: threading.Lock) -> None:
         """Leave the GIL to the front end, until it is back waiting here. Thread: worker, no lock held.
 
         Otherwise a computing producer would hold the front end up at each of its system calls.
         """
-        if not self._turn.acquire(timeout=GIVE_WAY):
+        if not turn.acquire(timeout=GIVE_WAY):
             with self.lock:
                 if not self._waits:  # the front end was here meanwhile
-                    self._turn.acquire()
+                    turn.acquire()
                 self._waits = False
 
     def rest(self) -> bool:
@@ -254,6 +260,7 @@ class Handoff(Generic[T]):
             self._settle()
             self.ledger.return_credit()
             ring = self._disarm()
+            self._on_room = _nobody  # it may know who knows this channel
         if ring:
             self._ring(then)
         elif then is not None:
@@ -330,19 +337,19 @@ class Handoff(Generic[T]):
     def drain_one(self) -> list[T]:
         """The first chunk there is, if there is one, and hold the others. Thread: front end."""
         with self.lock:
-            if not self._held:
-                before = self.ledger.drained
-                self._held.extend(reversed(self._drain()))
-                self._held_sizes.reverse()
-                self.ledger.held = self.ledger.drained - before
-            if not self._held:
-                return []
-            chunk = self._held.pop()
+            held, ledger = self._held, self.ledger
+            if not held:
+                self._hold()
+                if not held:
+                    return []
+            chunk = held.pop()
             size = self._held_sizes.pop() if self._held_sizes else size_in_bytes(chunk)
-            self.ledger.held = max(0, self.ledger.held - size) if self._held else 0
+            ledger.held = ledger.held - size if held and ledger.held > size else 0
             self._received += 1
-            # The budget need not know of each chunk: it learns of them with the last.
-            resume = (self.suspended or not self._held) and self._resume()
+            # The budget need not know of each chunk: it learns of them with the last, or when the
+            # producer may go on.
+            few = len(held) + len(self.chunks) <= self._resume_at
+            resume = (not held or (few and self.suspended)) and self._resume()
         if resume:
             self._on_room()
         return [chunk]
@@ -457,13 +464,17 @@ class Handoff(Generic[T]):
         # A drain may have taken a chunk that was not counted yet. With nothing left in `chunks`,
         # all that is counted has been drained. `produced` is read first: what it counts was
         # appended before, so finding `chunks` empty after that proves it.
+        self._count_drained()
+        self.ledger.settle()
+
+    def _count_drained(self) -> None:
+        """`_settle`, of which the budget does not learn."""
         ledger = self.ledger
         produced = ledger.produced
         if not self.chunks:
             if self._held:
                 ledger.held += produced - ledger.drained
             ledger.drained = produced
-        ledger.settle()
 
     def _note_peaks(self) -> None:
         """Before chunks leave, or when none are added for a while: when peaks are."""
@@ -471,7 +482,7 @@ class Handoff(Generic[T]):
         self._peak_bytes = max(self._peak_bytes, self.ledger.buffered)
 
     def _grant(self) -> int:
-        self._settle()
+        self._count_drained()
         return self.ledger.grant(self._count())
 
     def _drain(self) -> list[T]:
@@ -483,7 +494,7 @@ class Handoff(Generic[T]):
         self._note_peaks()
         batch = self.chunks[:count]
         del self.chunks[:count]
-        if self._sizes is not None:
+        if self._sizes is not None and self._held_sizes is not None:
             self._held_sizes.extend(self._sizes[:count])
             del self._sizes[:count]
         self.ledger.drained = produced
@@ -491,14 +502,29 @@ class Handoff(Generic[T]):
         self._bell.served(clock())
         return batch
 
+    def _hold(self) -> None:
+        """Drain for `drain_one`, which takes from the end."""
+        before = self.ledger.drained
+        self._held.extend(reversed(self._drain()))
+        if self._held_sizes is not None:
+            self._held_sizes.reverse()
+        self.ledger.held = self.ledger.drained - before
+
     def _forget_held(self) -> None:
         self._held.clear()
-        self._held_sizes.clear()
+        if self._held_sizes is not None:
+            self._held_sizes.clear()
         self.ledger.held = 0
+
+    def _its_turn(self) -> threading.Lock:
+        if self._turn is None:
+            self._turn = threading.Lock()
+            self._turn.acquire()
+        return self._turn
 
     def _release(self) -> None:
         """Let a worker that gave way go on."""
-        if self._waits:
+        if self._waits and self._turn is not None:
             self._waits = False
             self._turn.release()
 
@@ -526,6 +552,8 @@ class Handoff(Generic[T]):
         a thread of the user's at once, lest others take all the room there is.
         """
         self._settle()
+        if not self.suspended:
+            return False
         count = self._count()
         room = self.ledger.has_room if self._resume_early else self.ledger.is_nearly_empty
         may_go_on = room(count) and not self.ledger.is_starved()
@@ -540,6 +568,8 @@ class Handoff(Generic[T]):
 
     def _ring_is_due(self, now: float) -> bool:
         """Is the reader to be woken for the chunks there are? If so, the caller must `_ring`."""
+        if self._bell.parked is Parked.NO:
+            return False
         count = len(self.chunks)
         half_full = self.ledger.is_half_full(count)
         return self._bell.is_due(count, now, half_full=half_full) and self._disarm()

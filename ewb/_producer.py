@@ -36,26 +36,42 @@ class Producer:
         *,
         name: str,
         same_thread: bool,
-        handoff: Handoff[Any],
+        channel: Callable[..., Handoff[Any]],
         portal: Portal,
         courtesy: Courtesy,
+        schedule: Callable[[Producer], None],
         on_finished: Callable[[Producer], None],
     ) -> None:
+        """A producer that nobody has begun.
+
+        Args:
+            start: makes the iterator, on a worker.
+            name: what to call it in statistics and messages.
+            same_thread: is it bound to the worker that begins it?
+            channel: makes its channel; called with `on_room`.
+            portal: its way into Trio.
+            courtesy: its workers'.
+            schedule: has a worker run another slice of it.
+            on_finished: called by the front end once it is over.
+        """
         self.name = name
         self.same_thread = same_thread
         self.begun = False  # one writer: the worker that runs it
         self.ended = False  # one writer, as above
         self.lost = False  # its thread has died, or is dying; guarded by the lock of `Threads`
-        self.handoff = handoff
+        self.handoff = channel(on_room=self._resume)
         self.portal = portal
         self.closing_error: BaseException | None = None
         """What went wrong while the generator was being closed. One writer: the worker that runs it, or
         ends it. Read it once `finished` is set."""
-        self.finished = trio.Event()
+        self.over = False
+        """Is `finished` set, or would it be? Front end only."""
         self.when_finished: Callable[[], None] | None = None  # front end only
-        self._start = start
+        self._finished: trio.Event | None = None  # front end only
+        self._start: Callable[[], Iterable[object]] = start
         self._context = contextvars.copy_context()
         self._courtesy = courtesy
+        self._schedule = schedule
         self._on_finished = on_finished
         self._iterator: Iterator[object] | None = None  # only the worker that runs it, or ends it
 
@@ -66,6 +82,15 @@ class Producer:
     def suspended(self) -> bool:
         """Does it wait at high water, without a thread? Thread: any."""
         return self.handoff.suspended
+
+    @property
+    def finished(self) -> trio.Event:
+        """Set when it is over, and closed. Made when first asked for. Thread: front end."""
+        if self._finished is None:
+            self._finished = trio.Event()
+            if self.over:
+                self._finished.set()
+        return self._finished
 
     def close(self) -> None:
         """Nobody will read. Thread: front end."""
@@ -98,6 +123,10 @@ class Producer:
         else:
             self._finish(End(error=error))
 
+    def _resume(self) -> None:
+        """There is room again, or it is to end. Thread: any."""
+        self._schedule(self)
+
     # -- worker, in the producer's context ------------------------------------------------------
 
     def _run(self, until: float) -> bool:
@@ -121,7 +150,8 @@ class Producer:
 
     def _begin(self) -> Iterator[object]:
         try:
-            made: object = self._start()
+            start, self._start = self._start, tuple  # so its arguments are the generator's only
+            made: object = start()
             if inspect.iscoroutine(made):
                 made.close()
             if inspect.isawaitable(made) or hasattr(made, "__aiter__"):
@@ -189,7 +219,9 @@ class Producer:
         """Thread: front end."""
         self.portal.close()
         self._on_finished(self)
-        self.finished.set()
+        self.over = True
+        if self._finished is not None:
+            self._finished.set()
         tell, self.when_finished = self.when_finished, None  # it may hold what holds this
         if tell is not None:
             tell()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 import trio
 from trio.lowlevel import (
     Abort,
     cancel_shielded_checkpoint,
+    checkpoint,
     checkpoint_if_cancelled,
     current_task,
     enable_ki_protection,
@@ -28,6 +29,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class Block(Protocol):
+    """What has opened a receiver."""
+
+    async def leave(self) -> None:
+        """Have the producer closed, and wait for that. Thread: front end."""
+
+
 class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
     """Receives what a producer yields: chunks of type `T`, and at the end its result, an `R`.
 
@@ -42,11 +50,9 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
     - `trio.BusyResourceError`: another task is receiving here.
     """
 
-    def __init__(
-        self, handoff: Handoff[T], leave: Callable[[], Awaitable[object]] | None = None
-    ) -> None:
+    def __init__(self, handoff: Handoff[T], block: Block | None = None) -> None:
         self._handoff = handoff
-        self._leave = leave
+        self._block = block
         self._busy = False
         self._end_seen = False
         self._backstop = current_backstop() if time_is_real() else None
@@ -78,7 +84,16 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         Raises:
             BaseException: see the class.
         """
-        return await self._receive(self._handoff.drain)
+        self._check_alone()
+        self._busy = True
+        try:
+            if self._handoff.ready:
+                await checkpoint()
+            else:
+                await self._wait()
+            return self._take_or_raise(self._handoff.drain)
+        finally:
+            self._busy = False
 
     @enable_ki_protection
     async def receive(self) -> T:
@@ -89,7 +104,33 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         Raises:
             BaseException: see the class.
         """
-        (chunk,) = await self._receive(self._handoff.drain_one)
+        self._check_alone()
+        self._busy = True
+        try:
+            if self._handoff.ready:
+                await checkpoint()
+            else:
+                await self._wait()
+            (chunk,) = self._take_or_raise(self._handoff.drain_one)
+        finally:
+            self._busy = False
+        return chunk
+
+    @enable_ki_protection
+    async def __anext__(self) -> T:
+        """As `receive`, whose lines these are: a coroutine more costs as much as taking a chunk."""
+        self._check_alone()
+        self._busy = True
+        try:
+            if self._handoff.ready:
+                await checkpoint()
+            else:
+                await self._wait()
+            (chunk,) = self._take_or_raise(self._handoff.drain_one)
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        finally:
+            self._busy = False
         return chunk
 
     def batches(self) -> AsyncIterator[list[T]]:
@@ -129,8 +170,8 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         """
         self._handoff.close()
         self._handoff.answer()  # a task that is receiving here gets a ClosedResourceError
-        if self._leave is not None:
-            await self._leave()
+        if self._block is not None:
+            await self._block.leave()
         await trio.lowlevel.checkpoint()
 
     def unread_exit(self) -> BaseException | None:
@@ -162,20 +203,14 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
             raise trio.EndOfChannel
         raise end.error.with_traceback(end.traceback)
 
-    async def _receive(self, take: Callable[[], list[T]]) -> list[T]:
-        self._check_alone()
-        self._busy = True
-        try:
-            await checkpoint_if_cancelled()
-            waited = False
-            while not self._handoff.ready:  # a doorbell may be meant for a wait that was cancelled
-                waited = await self._park() or waited
-            batch = self._take_or_raise(take)
-            if not waited:
-                await cancel_shielded_checkpoint()
-            return batch
-        finally:
-            self._busy = False
+    async def _wait(self) -> None:
+        """Until there is something to take. A checkpoint."""
+        await checkpoint_if_cancelled()
+        waited = False
+        while not self._handoff.ready:  # a doorbell may be meant for a wait that was cancelled
+            waited = await self._park() or waited
+        if not waited:
+            await cancel_shielded_checkpoint()
 
     async def _park(self) -> bool:
         """Wait until there may be something to take; False if there is, so that it did not wait.

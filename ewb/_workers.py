@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, overload
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -24,8 +24,8 @@ from ._settings import (
     MODERATION,
     THREADS,
     TIME_SLICE,
-    Bounds,
     WorkerSettings,
+    bounds_of,
 )
 from ._statistics import WorkersStatistics
 from ._switch_interval import switch_interval as held_switch_interval
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from ._job import Job
+    from ._settings import Bounds
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,6 +56,15 @@ class Workers:
             when_lowered=partial(self._doorbell.post, self._relax_later),
         )
         self._threads = Threads(settings.threads, settings.time_slice)
+        # Made once: of what each producer holds, the collector visits every piece again and again.
+        self._schedule = self._threads.schedule
+        self._forget = self.forget
+        self._channel: Callable[..., Handoff[Any]] = partial(
+            Handoff,
+            moderation=settings.moderation,
+            post=self._doorbell.post,
+            budget=self._budget,
+        )
         self._jobs: set[Job] = set()  # front end only
         self._closed = False
 
@@ -116,40 +126,11 @@ class Workers:
             trio.ClosedResourceError: on entry: the block of `open_workers` was left.
             BaseException: on leaving: what the producer raises while it is being closed.
         """
-        bounds = Bounds(high_water, max_chunks)
-        return self._produce(partial(fn, *args), name_of(fn), bounds, size, same_thread=same_thread)
-
-    @asynccontextmanager
-    @enable_ki_protection
-    async def _produce(
-        self,
-        start: Callable[[], Iterable[T]],
-        name: str,
-        bounds: Bounds,
-        size: Callable[[T], int] | None,
-        *,
-        same_thread: bool,
-    ) -> AsyncGenerator[ChunkReceiver[T, Any]]:
-        producer = self.begin(start, name, bounds, size, same_thread=same_thread)
-
-        async def leave() -> None:
-            self.leave(producer)
-            await producer.finished.wait()
-
-        receiver: ChunkReceiver[T, Any] = ChunkReceiver(producer.handoff, leave)
-        try:
-            yield receiver
-        finally:
-            self.leave(producer)
-            await wait_whatever_comes(producer.finished)
-            error = producer.closing_error
-            if error is None:
-                error = receiver.unread_exit()
-            if error is not None:
-                try:
-                    raise error
-                finally:
-                    del error, producer  # break the cycle through this frame
+        bounds = bounds_of(high_water, max_chunks)
+        start = partial(fn, *args)
+        begin = partial(self.begin, start, name_of(fn), bounds, size, same_thread=same_thread)
+        block: _Block[T] = _Block(self, begin)
+        return block
 
     def post(self, call: Callable[[], object]) -> bool:
         """Have the front end call something soon; False if its run is over. Thread: any."""
@@ -167,22 +148,15 @@ class Workers:
         same_thread: bool,
     ) -> Producer:
         """Start a producer, see `start`."""
-        handoff: Handoff[T] = Handoff(  # not Handoff[T](…), which costs a microsecond more
-            bounds,
-            size=size,
-            moderation=self._settings.moderation,
-            post=self._doorbell.post,
-            on_room=lambda: self._threads.schedule(producer),
-            budget=self._budget,
-        )
         producer = Producer(
             start,
             name=name,
             same_thread=same_thread,
-            handoff=handoff,
+            channel=partial(self._channel, bounds, size=size),
             portal=self.new_portal(),
             courtesy=self._courtesy,
-            on_finished=self.forget,
+            schedule=self._schedule,
+            on_finished=self._forget,
         )
         self.start(producer)
         return producer
@@ -294,6 +268,49 @@ class Workers:
         finally:
             self._threads.stop()
             self._courtesy.end()
+
+
+class _Block(Generic[T]):
+    """What `Workers.produce` returns. Not made with a generator, which is several objects more."""
+
+    __slots__ = ("_begin", "_producer", "_receiver", "_workers")
+
+    def __init__(self, workers: Workers, begin: Callable[[], Producer]) -> None:
+        self._workers = workers
+        self._begin: Callable[[], Producer] | None = begin
+        self._producer: Producer  # from here on: once it was entered
+        self._receiver: ChunkReceiver[T, Any]
+
+    @enable_ki_protection
+    async def __aenter__(self) -> ChunkReceiver[T, Any]:
+        begin, self._begin = self._begin, None
+        if begin is None:
+            msg = "this block was entered before: call produce() for each `async with`"
+            raise RuntimeError(msg)
+        self._producer = begin()
+        self._receiver = ChunkReceiver(self._producer.handoff, self)
+        return self._receiver
+
+    @enable_ki_protection
+    async def __aexit__(self, *_: object) -> None:
+        producer, receiver = self._producer, self._receiver
+        del self._receiver  # it knows this block
+        self._workers.leave(producer)
+        if not producer.over:
+            await wait_whatever_comes(producer.finished)
+        error = producer.closing_error
+        if error is None:
+            error = receiver.unread_exit()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, producer, receiver  # break the cycle through this frame
+
+    async def leave(self) -> None:
+        """Have the producer closed, and wait for that. Thread: front end."""
+        self._workers.leave(self._producer)
+        await self._producer.finished.wait()
 
 
 @asynccontextmanager

@@ -1028,7 +1028,7 @@ class LateLock:
 def test_an_answer_just_when_patience_ends(front: FrontEnd, clock: FakeClock) -> None:
     """A front end that is back the moment that a worker gives up waiting for it harms neither."""
     handoff = channel(front, moderation=0)
-    real: Any = handoff._turn
+    real: Any = handoff._its_turn()
     handoff._turn = LateLock(real, lambda: read_all(handoff, front))  # type: ignore[assignment]
     handoff.park(front.wake, moderate=True)
     end_of(slowly(clock, [b"1", b"2", b"3", b"4"]), handoff)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
 import time
+import weakref
 from contextlib import AsyncExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -55,6 +57,32 @@ async def test_two_pools_are_apart() -> None:
             await inner.produce(Log().numbers).__aenter__()
         async with outer.produce(Log().numbers, 1) as chunks:
             assert await chunks.receive() == b"0"
+
+
+async def test_a_block_is_entered_once() -> None:
+    """What `produce` returned is for one `async with`, and says so, also while that lasts."""
+    async with ewb.open_workers(1) as workers:
+        block = workers.produce(Log().numbers, 1)
+        async with block as chunks:
+            with pytest.raises(RuntimeError, match=r"call produce\(\) for each"):
+                await block.__aenter__()
+            assert await chunks.receive() == b"0"
+        with pytest.raises(RuntimeError, match=r"call produce\(\) for each"):
+            await block.__aenter__()
+
+
+async def test_a_producer_that_has_ended_needs_no_collector() -> None:
+    """Its channel goes with its reader: nothing of it waits for the next full collection."""
+    gc.disable()
+    try:
+        async with ewb.open_workers(1) as workers:
+            async with workers.produce(Log().numbers, 3) as chunks:
+                assert [chunk async for chunk in chunks] == [b"0", b"1", b"2"]
+            channel = weakref.ref(chunks._handoff)
+            del chunks
+            await until(lambda: channel() is None)
+    finally:
+        gc.enable()
 
 
 async def test_workers_take_no_token_of_the_default_limiter() -> None:

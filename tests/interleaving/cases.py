@@ -91,7 +91,8 @@ class Reading(Case):
             self.reading = True
             try:
                 if self.lends:
-                    return await receiver._receive(partial(receiver._handoff.drain, lend=True))
+                    await receiver._wait()
+                    return receiver._take_or_raise(partial(receiver._handoff.drain, lend=True))
                 return [await receiver.receive()] if self.one_by_one else await receiver.receive_batch()
             except Cancelled:
                 continue

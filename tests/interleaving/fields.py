@@ -64,9 +64,9 @@ TABLES: Final[dict[type, dict[str, Rule]]] = {
     Handoff: {
         # Two threads change the lists `chunks` and `_sizes` without a lock: see its module. `_held` is
         # changed with the lock, and looked at without it too.
-        **_all(C, "_size _plain _post _on_room _resume_early lock ledger _bell _turn"),
+        **_all(C, "_size _plain _post _resume_early lock ledger _bell _resume_at"),
         **_all(C, "chunks _sizes _held"),
-        **_all(H, "ring_from suspended closed cut end _suspensions"),
+        **_all(H, "ring_from suspended closed cut end _suspensions _on_room _turn"),
         **_all(G, "_held_sizes _waits _suspended_at _seconds_suspended _batches _received"),
         **_all(G, "_peak_chunks _peak_bytes"),
     },
@@ -91,9 +91,9 @@ TABLES: Final[dict[type, dict[str, Rule]]] = {
     },
     Worker: {**_all(C, "number wake"), **_all(G, "ready bound running since shared_next dead")},
     Producer: {
-        **_all(C, "name same_thread handoff portal finished _start _context _courtesy _on_finished"),
-        **_all(ONE, "begun ended closing_error _iterator"),
-        **_all(FRONT, "when_finished"),
+        **_all(C, "name same_thread handoff portal _context _courtesy _schedule _on_finished"),
+        **_all(ONE, "begun ended closing_error _iterator _start"),
+        **_all(FRONT, "over when_finished _finished"),
         **_all(H, "lost"),
     },
     Call: {
@@ -109,14 +109,15 @@ TABLES: Final[dict[type, dict[str, Rule]]] = {
         **_all(Rule.LATEST, "_until"),
     },
     Portal: {
-        **_all(C, "_doorbell _nursery _task"),
-        **_all(FRONT, "_scope _started"),
+        **_all(C, "_doorbell _nursery"),
+        **_all(FRONT, "_scope _started _task"),
         **_all(ONE, "_leaving _over"),
     },
-    ChunkReceiver: {**_all(C, "_handoff _leave _backstop"), **_all(FRONT, "_busy _end_seen")},
+    ChunkReceiver: {**_all(C, "_handoff _block _backstop"), **_all(FRONT, "_busy _end_seen")},
     Waker: _all(FRONT, "_task _woken"),
     Workers: {
         **_all(C, "_settings _nursery _doorbell _budget _courtesy _threads"),
+        **_all(C, "_schedule _forget _channel"),
         **_all(FRONT, "_jobs _closed"),
     },
 }
