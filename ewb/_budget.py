@@ -34,15 +34,19 @@ class Budget:
         """Is nothing left for who takes `modestly`?"""
         return self.limit is not None and self.used >= self.limit // 2
 
-    def take(self, wanted: int, *, modestly: bool = False) -> int:
-        """Reserve up to `wanted` bytes; returns how many were left to have, `modestly` of one half."""
+    def take(self, wanted: int, *, modestly: bool = False, change: int = 0) -> int:
+        """Reserve up to `wanted` bytes; returns how many were left to have, `modestly` of one half.
+
+        Before that `change` bytes are reserved in any case, or given back, as by `force`.
+        """
         with self._lock:
+            used = self.used + change
             if self.limit is None:
                 granted = wanted
             else:
                 limit = self.limit // 2 if modestly else self.limit
-                granted = max(0, min(wanted, limit - self.used))
-            self.used += granted
+                granted = max(0, min(wanted, limit - used))
+            self.used = used + granted
         return granted
 
     def force(self, change: int) -> None:

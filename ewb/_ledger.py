@@ -93,17 +93,21 @@ class Ledger:
         woken while there is still room to go on. An empty channel is granted one chunk, whatever the
         budget says, but not while its last ones are lent.
         """
-        self.return_credit()
+        buffered = self.buffered
         room = self.bounds.max_chunks - count
-        credit = min(self.bounds.high_water - self.buffered, self.half_high_water)
+        credit = min(self.bounds.high_water - buffered, self.half_high_water)
         if room <= 0 or credit <= 0:
+            self.return_credit()
             return 0
         if self._budget is not None:
-            credit = self._budget.take(credit, modestly=self.lent > 0)
+            # What was promised comes back and what is promised now goes, as one change.
+            reserved = buffered + self.lent
+            change = reserved - self._reserved
+            credit = self._budget.take(credit, modestly=self.lent > 0, change=change)
             if credit == 0 and count == 0 and not self.lent:
                 self._budget.force(1)
                 credit = 1
-            self._reserved += credit
+            self._reserved = reserved + credit
         self.limit = self.produced + credit
         return min(room, self._most_at_once) if credit else 0
 
