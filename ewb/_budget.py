@@ -12,7 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
-import threading
+from ._brief_lock import BriefLock
 
 
 class Budget:
@@ -23,8 +23,7 @@ class Budget:
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self.used = 0  # guarded by _lock; read without it for statistics
-        # Reentrant: the collector may close a channel while this thread is in here.
-        self._lock = threading.RLock()
+        self._lock = BriefLock()  # reentrant: the collector may close a channel in here
 
     def __repr__(self) -> str:
         return f"<Budget {self.used} of {self.limit} bytes>"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ._brief_lock import BriefLock
 from ._clock import clock
 from ._statistics import RunningProducer
 
@@ -49,7 +50,7 @@ class Threads:
         self.workers = [Worker(number) for number in range(count)]
         self._time_slice = time_slice
         # Reentrant: the collector may close a channel, and so schedule its producer, in here.
-        self._lock = threading.RLock()
+        self._lock = BriefLock()
         self._shared: deque[Job] = deque()
         self._owner: dict[Job, Worker] = {}
         self._idle: set[Worker] = set()

@@ -10,6 +10,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._backstop import time_is_real
+from ._brief_lock import BriefLock
 from ._budget import Budget
 from ._courtesy import Courtesy
 from ._doorbell import current_doorbell
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
+
+# Lest a Ctrl-C come when the lock is taken, and nobody is to give it back yet. It is said here because
+# the handoff, whose budget has such a lock, knows nothing of Trio.
+enable_ki_protection(BriefLock.__enter__)
 
 
 class Workers:

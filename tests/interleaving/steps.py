@@ -30,7 +30,7 @@ def _now() -> tuple[Run, Actor] | None:
 
 
 class StepRLock:
-    """In the place of `threading.RLock`."""
+    """In the place of `threading.RLock`, and of a `BriefLock`."""
 
     def __init__(self) -> None:
         self.owner: Actor | None = None
@@ -304,7 +304,9 @@ def _made(thing: object) -> None:
 def stepping() -> Iterator[None]:
     """Within this, what ewb makes steps as it is said above."""
     with ExitStack() as stack:
-        for module in (_budget, _channel, _courtesy, _doorbell, _handoff, _threads):
+        for module in (_channel, _courtesy, _doorbell, _handoff, _threads):
             stack.enter_context(patch.object(module, "threading", _Threading))
+        for module in (_budget, _threads):
+            stack.enter_context(patch.object(module, "BriefLock", StepRLock))
         stack.enter_context(watching(_watch, LOCKS, made=_made))
         yield
