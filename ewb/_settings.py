@@ -6,7 +6,6 @@ Each error names the setting, what was given, and what would do.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -66,12 +65,6 @@ class Bounds:
 
     max_chunks: int = attrs.field(default=MAX_CHUNKS, validator=_at_least(1))
     """Chunks."""
-
-
-@lru_cache(typed=True)
-def bounds_of(high_water: int, max_chunks: int) -> Bounds:
-    """`Bounds`, the same ones for all channels that are alike."""
-    return Bounds(high_water, max_chunks)
 
 
 @attrs.frozen

@@ -25,8 +25,8 @@ from ._settings import (
     MODERATION,
     THREADS,
     TIME_SLICE,
+    Bounds,
     WorkerSettings,
-    bounds_of,
 )
 from ._statistics import WorkersStatistics
 from ._switch_interval import switch_interval as held_switch_interval
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from ._job import Job
-    from ._settings import Bounds
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -131,7 +130,7 @@ class Workers:
             trio.ClosedResourceError: on entry: the block of `open_workers` was left.
             BaseException: on leaving: what the producer raises while it is being closed.
         """
-        bounds = bounds_of(high_water, max_chunks)
+        bounds = Bounds(high_water, max_chunks)
         start = partial(fn, *args)
         begin = partial(self.begin, start, name_of(fn), bounds, size, same_thread=same_thread)
         block: _Block[T] = _Block(self, begin)
