@@ -68,12 +68,14 @@ class Scan:
         sizes: Sizes,
         *,
         compressed: bool,
+        copied: bool,
     ) -> None:
         self.request = request
         self.sizes = sizes
         """Of the store, when the scan was opened."""
         self.compressed = compressed
         """Whether values of the collection are: if not, a reader need not look at each."""
+        self._copied = copied  # the items, each of which is small; else they are views
         self.opened_at = monotonic()
         self._txn = txn
         self._groups = groups
@@ -166,15 +168,25 @@ class Scan:
             if self._ended is not None:
                 raise ScanCancelledError(self._ended)
             try:
-                taken, complete = self._take(items, size, exact=exact)
-                chunk = b"".join(taken)
+                chunk, count, complete = self._read_on(items, size, exact=exact)
             except lmdb.Error as error:
                 msg = f"the store cannot be read ({error}): restore it from a copy"
                 raise StoreDamagedError(msg) from error
-            self._items += len(taken)
+            self._items += count
             self._bytes += len(chunk)
             self._chunks += bool(chunk)
-            return chunk, len(taken), complete
+            return chunk, count, complete
+
+    def _read_on(self, items: int, size: int, *, exact: bool) -> tuple[bytes, int, bool]:
+        """See `_next_chunk`. Most often a group is a chunk: to join it is to know how large it is."""
+        if self._copied and not (exact or items or self._rest):
+            self._rest = next(self._groups, _NOTHING)
+            chunk = b"".join(self._rest)
+            if size // 2 <= len(chunk) <= size + _SLACK:
+                count, self._rest = len(self._rest), []
+                return chunk, count, False
+        taken, complete = self._take(items, size, exact=exact)
+        return b"".join(taken), len(taken), complete
 
     def _take(self, items: int, size: int, *, exact: bool) -> tuple[list[Item], bool]:
         """Take items until there are `items`, or `size` bytes: the item that reaches it is the last.

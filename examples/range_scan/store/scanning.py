@@ -22,7 +22,7 @@ from .errors import (
 from .layout import PREFIX, U64, tally_key, unpack_tally, unpack_vbucket, vbucket_key
 from .records import record_seqno
 from .requests import Range, Requirement, Sample, ScanRequest
-from .scan import Scan
+from .scan import DEFAULT_CHUNK_SIZE, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .state import State
     from .tables import Tables
     from .walk import Clock, Item
+
+_MOST_AT_ONCE = 512  # documents, none of which is large
 
 
 def open_scan(
@@ -53,6 +55,7 @@ def open_scan(
             snapshots,
             sizes,
             compressed=walking.compressed,
+            copied=walking.copies,
         )
         undo.pop_all()
         keep(scan)
@@ -90,6 +93,11 @@ class _Walk:
         """Whether records are to be looked at, or skipped, before they are copied."""
         keys_only, sample = self._request.keys_only, isinstance(self._request.pick, Sample)
         return self._tally.expiring > 0 or (not keys_only and (self._tally.large > 0 or sample))
+
+    @property
+    def copies(self) -> bool:
+        """Whether it copies as it steps: no item is large then."""
+        return not self._views
 
     @property
     def compressed(self) -> bool:
@@ -135,11 +143,18 @@ class _Walk:
         request, cursor = self._request, self.txn.cursor(self._tables.documents)
         lower, upper = walk.bounds(request.vb, request.collection, range_)
         if not request.keys_only:
-            records = walk.records(cursor, lower, upper)
+            then = self._most_of_a_chunk if self.copies else walk.GROUP
+            records = walk.records(cursor, lower, upper, then)
             return walk.live_records(records, self._clock) if self._tally.expiring else records
         if self._views:
             return cast("Iterator[list[Item]]", walk.live_keys(cursor, lower, upper, self._clock))
         return cast("Iterator[list[Item]]", walk.keys(cursor, lower, upper))
+
+    @property
+    def _most_of_a_chunk(self) -> int:
+        """How many documents that is, going by the mean of all: a group of them is a chunk then."""
+        mean = 1 + self._tally.bytes // max(1, self._tally.documents)
+        return min(max(walk.GROUP, DEFAULT_CHUNK_SIZE * 7 // 8 // mean), _MOST_AT_ONCE)
 
     def _has(self, seqno: int) -> bool:
         """Whether any document of the vBucket has that sequence number: a walk over all of them."""

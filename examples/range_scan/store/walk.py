@@ -47,20 +47,21 @@ def bounds(vb: int, collection: int, range_: Range) -> tuple[bytes, bytes]:
     return lower, place + range_.end + (b"\0" if range_.end_inclusive else b"")
 
 
-def records(cursor: Cursor, lower: bytes, upper: bytes) -> Iterator[list[Item]]:
-    """The stored documents from `lower` to before `upper`."""
+def records(cursor: Cursor, lower: bytes, upper: bytes, then: int = GROUP) -> Iterator[list[Item]]:
+    """The stored documents from `lower` to before `upper`: a group, and then groups of `then`.
+
+    The first is small, lest a short range have many read that are behind its end.
+    """
     if not cursor.set_range(lower):
         return
-    values = cursor.iternext(keys=False)
-    while group := list(islice(values, GROUP)):
+    values, size = cursor.iternext(keys=False), GROUP
+    while group := list(islice(values, size)):
         last = bytes(cursor.key())
-        if (
-            len(group) < GROUP or last >= upper
-        ):  # this one has the end of the range, or of all documents
+        if len(group) < size or last >= upper:  # this one has the end of the range, or of all documents
             yield group[: _count(cursor, lower, upper)]
             return
         yield group
-        lower = last + b"\0"
+        lower, size = last + b"\0", then
 
 
 def keys(cursor: lmdb.Cursor[bytes], lower: bytes, upper: bytes) -> Iterator[list[bytes]]:
