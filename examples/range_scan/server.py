@@ -37,6 +37,12 @@ FRAME_TIMEOUT: Final = 30.0
 MAX_FRAME: Final = wire.MAX_FRAME + 1024 * 1024
 """Bytes. The protocol has a smaller bound, so that it is the one that answers."""
 
+MODERATION: Final = 0.004
+"""Seconds for which a scan that is being sent may gather: half a buffer is sent at once, not less."""
+
+KEPT: Final = 24 * 1024 * 1024
+"""Bytes. Once as many were freed in one piece, glibc gives twice as many back to the system no more."""
+
 WRITE_TIMEOUT: Final = 30.0
 """Seconds beyond a scan's lifetime within which a client must read something."""
 
@@ -179,7 +185,8 @@ async def _open_store(settings: ServerSettings) -> AsyncGenerator[Store]:
 @asynccontextmanager
 async def _open_workers(settings: ServerSettings) -> AsyncGenerator[ewb.Workers]:
     async with AsyncExitStack() as stack:
-        pool = ewb.open_workers(threads=settings.threads, memory=settings.memory)
+        bytes(KEPT)  # or each chunk might come from the system anew, and cost page faults
+        pool = ewb.open_workers(threads=settings.threads, memory=settings.memory, moderation=MODERATION)
         try:
             workers = await stack.enter_async_context(pool)
         except RuntimeError as error:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .registry import ScanRegistry
     from .session import Answer, Cookie, Session
 
-_HIGH_WATER: Final = 512 * 1024  # as much again may be on its way to the client, beyond the budget
+_HIGH_WATER: Final = 2 * 1024 * 1024  # as much again may be on its way to the client, beyond the budget
 _ENDS: Final = {ScanEnd.MORE: Status.SCAN_MORE, ScanEnd.COMPLETE: Status.SCAN_COMPLETE}
 
 
