@@ -30,7 +30,7 @@ MOST_JOINED: Final = 256 * 1024
 """Bytes of copies that are held at a time, at most, but for one piece."""
 MOST_AT_ONCE: Final = 1024 * 1024
 """Bytes after which other tasks have their turn."""
-FAIR_SHARE: Final = 128 * 1024
+FAIR_SHARE: Final = 256 * 1024
 """The same for a front end, which has other clients."""
 MOST_LOOKED_AT: Final = 1024
 """Chunks that are joined at once: for more, `bytes.join` needs a large piece of memory itself."""
