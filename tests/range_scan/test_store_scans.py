@@ -450,6 +450,21 @@ def test_growth_by_documents_cancels_no_scan(tmp_path: Path) -> None:
         scan.close()
 
 
+@pytest.mark.parametrize("chunk_size", [1, 1000, 100_000, 128 << 10])
+def test_sizes_that_vary_a_lot_make_chunks_that_do_not(tmp_path: Path, chunk_size: int) -> None:
+    """Whatever the mean says that a chunk has: many small documents, many of 16 KiB, and small ones."""
+    sizes = [10] * 700 + [16_000] * 100 + [0] * 700
+    expected = {b"%04d" % number: bytes(size) for number, size in enumerate(sizes)}
+    with Store.open(tmp_path, Settings(vbuckets=1)) as store:
+        write_all(store, [Mutation(op=Op.SET, key=key, value=value) for key, value in expected.items()])
+        scan = store.open_scan(ScanRequest(vb=0))
+        chunks = list(scan.read(chunk_size=chunk_size))
+        scan.close()
+    assert max(map(len, chunks)) <= chunk_size + (160 << 10)
+    found = {one.key: one.value for one in decode_documents(b"".join(chunks))}
+    assert found == expected
+
+
 # -- expiry -------------------------------------------------------------------------------------------
 
 

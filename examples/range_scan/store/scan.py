@@ -182,7 +182,7 @@ class Scan:
         if self._copied and not (exact or items or self._rest):
             self._rest = next(self._groups, _NOTHING)
             chunk = b"".join(self._rest)
-            if size // 2 <= len(chunk) <= size + _SLACK:
+            if chunk and size // 2 <= len(chunk) <= size + _SLACK:
                 count, self._rest = len(self._rest), []
                 return chunk, count, False
         taken, complete = self._take(items, size, exact=exact)
