@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import socket
 import ssl
 import struct
 import threading
@@ -803,6 +804,7 @@ async def test_who_leaves_while_a_worker_is_in_a_nursery_ends_nobody_else(how: s
         async with await server.connect() as client:
             await client.send_all(f"sleep {how}\n".encode())
             await server.engine_reached("asleep")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it resets
         await server.is_at_rest()
         assert await talk(await server.connect(), b"echo still here\n") == (
             b"echo still here OK still here\n"
