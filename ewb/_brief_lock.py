@@ -2,9 +2,9 @@
 
 With an ordinary lock, whoever waits is given it while it has yet to get the GIL. The next thread that
 wants the lock meanwhile has to wait as well, and so gives up the GIL: from then on every use of the
-lock is a change of threads, for as long as two want it. Here it is only taken by who has the GIL. So
-nobody meets it taken, but for a thread that lost the GIL within these lines, which is rare: then it
-looks again after an instant.
+lock is a change of threads, for as long as two want it. Here, who meets it taken looks again after an
+instant, by when it is mostly free, and is taken by who has the GIL. Only then it waits: with hundreds
+of threads to look again and again would cost more than the changes do.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class BriefLock(RLock):  # type: ignore[misc]  # it says it is final, and is not
     __slots__ = ()
 
     def __enter__(self) -> bool:  # type: ignore[override]  # it is called by `with` only
-        while not self.acquire(blocking=False):
+        if not self.acquire(blocking=False):
             sleep(INSTANT)
+            self.acquire()
         return True

@@ -39,13 +39,13 @@ class Budget:
         Before that `change` bytes are reserved in any case, or given back, as by `force`.
         """
         with self._lock:
-            used = self.used + change
+            self.used += change  # at once: the collector may close a channel before the next line
             if self.limit is None:
                 granted = wanted
             else:
                 limit = self.limit // 2 if modestly else self.limit
-                granted = max(0, min(wanted, limit - used))
-            self.used = used + granted
+                granted = max(0, min(wanted, limit - self.used))
+            self.used += granted
         return granted
 
     def force(self, change: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MISREAD: Final = (
     StopIteration,
@@ -35,8 +38,28 @@ def without_cancelled(error: BaseException) -> BaseException | None:
     """
     if isinstance(error, trio.Cancelled):
         return None
-    if not isinstance(error, BaseExceptionGroup):
+    # To split a group runs its own code, if its class is the user's. So that is done only if it must
+    # be; and what is an Exception has none in it.
+    if isinstance(error, Exception) or not isinstance(error, BaseExceptionGroup):
         return error
     group = cast("BaseExceptionGroup[BaseException]", error)
-    cancelled, rest = group.split(trio.Cancelled)
-    return group if cancelled is None else rest
+    leaves = list(_leaves_of(group))
+    others = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)]
+    if len(others) == len(leaves) or not others:
+        return group if others else None
+    try:
+        _, rest = BaseExceptionGroup.split(group, trio.Cancelled)
+    except Exception:  # noqa: BLE001 - its code fails, or it is nested too deep
+        rest = BaseExceptionGroup(group.message, others).with_traceback(group.__traceback__)
+    return rest
+
+
+def _leaves_of(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """What is in it and in its groups, in order."""
+    left: list[BaseException] = [group]
+    while left:
+        one = left.pop()
+        if isinstance(one, BaseExceptionGroup):
+            left.extend(reversed(cast("BaseExceptionGroup[BaseException]", one).exceptions))
+        else:
+            yield one

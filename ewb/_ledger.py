@@ -102,12 +102,12 @@ class Ledger:
         if self._budget is not None:
             # What was promised comes back and what is promised now goes, as one change.
             reserved = buffered + self.lent
-            change = reserved - self._reserved
+            change, self._reserved = reserved - self._reserved, reserved
             credit = self._budget.take(credit, modestly=self.lent > 0, change=change)
             if credit == 0 and count == 0 and not self.lent:
                 self._budget.force(1)
                 credit = 1
-            self._reserved = reserved + credit
+            self._reserved += credit
         self.limit = self.produced + credit
         return min(room, self._most_at_once) if credit else 0
 

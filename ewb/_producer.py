@@ -204,11 +204,15 @@ class Producer:
 
     def _note_closing(self, error: BaseException, end: End) -> None:
         rest = without_cancelled(error)
-        if end.error is None or isinstance(end.error, Exception):
+        if rest is None:
+            return
+        first = end.error if self.closing_error is None else self.closing_error
+        if first is None or isinstance(first, Exception):
             self.closing_error = rest
-        elif rest is not None:  # a KeyboardInterrupt, say, is not to give way to it
-            rest.__context__ = end.error.__context__
-            end.error.__context__ = rest
+        elif all(rest is not one for one in _contexts_of(first)):
+            # A KeyboardInterrupt, say, is not to give way to it.
+            rest.__context__ = first.__context__
+            first.__context__ = rest
 
     def _finish(self, end: End) -> None:
         self.portal.revoke()
@@ -232,6 +236,16 @@ def name_of(fn: Callable[..., object]) -> str:
     while isinstance(fn, partial):
         fn = fn.func
     return getattr(fn, "__qualname__", None) or repr(fn)
+
+
+def _contexts_of(error: BaseException) -> list[BaseException]:
+    """The error itself, what it was raised in the handling of, and so on."""
+    found: dict[int, BaseException] = {}
+    one: BaseException | None = error
+    while one is not None and id(one) not in found:  # not by ==, which may be the user's
+        found[id(one)] = one
+        one = one.__context__
+    return [*found.values()]
 
 
 def _began_with_cancelled(error: BaseException) -> bool:

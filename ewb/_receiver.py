@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import trio
 from trio.lowlevel import (
@@ -29,13 +29,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Block(Protocol):
-    """What has opened a receiver."""
-
-    async def leave(self) -> None:
-        """Have the producer closed, and wait for that. Thread: front end."""
-
-
 class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
     """Receives what a producer yields: chunks of type `T`, and at the end its result, an `R`.
 
@@ -50,9 +43,13 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
     - `trio.BusyResourceError`: another task is receiving here.
     """
 
-    def __init__(self, handoff: Handoff[T], block: Block | None = None) -> None:
+    def __init__(
+        self, handoff: Handoff[T], leave: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
+        # Nothing here knows this receiver: who drops it unclosed has it closed at once, not by the
+        # collector, which may come at any time.
         self._handoff = handoff
-        self._block = block
+        self._leave = leave
         self._busy = False
         self._end_seen = False
         self._backstop = current_backstop() if time_is_real() else None
@@ -170,8 +167,8 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         """
         self._handoff.close()
         self._handoff.answer()  # a task that is receiving here gets a ClosedResourceError
-        if self._block is not None:
-            await self._block.leave()
+        if self._leave is not None:
+            await self._leave()
         await trio.lowlevel.checkpoint()
 
     def unread_exit(self) -> BaseException | None:

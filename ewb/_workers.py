@@ -292,13 +292,14 @@ class _Block(Generic[T]):
             msg = "this block was entered before: call produce() for each `async with`"
             raise RuntimeError(msg)
         self._producer = begin()
-        self._receiver = ChunkReceiver(self._producer.handoff, self)
+        leave = partial(_left, self._workers, self._producer)
+        self._receiver = ChunkReceiver(self._producer.handoff, leave)
         return self._receiver
 
     @enable_ki_protection
     async def __aexit__(self, *_: object) -> None:
         producer, receiver = self._producer, self._receiver
-        del self._receiver  # it knows this block
+        del self._producer, self._receiver  # they know the error whose traceback knows this block
         self._workers.leave(producer)
         if not producer.over:
             await wait_whatever_comes(producer.finished)
@@ -310,11 +311,6 @@ class _Block(Generic[T]):
                 raise error
             finally:
                 del error, producer, receiver  # break the cycle through this frame
-
-    async def leave(self) -> None:
-        """Have the producer closed, and wait for that. Thread: front end."""
-        self._workers.leave(self._producer)
-        await self._producer.finished.wait()
 
 
 @asynccontextmanager
@@ -375,6 +371,12 @@ async def open_workers(
                 raise kept
         finally:
             kept = None  # break the cycle through this frame
+
+
+async def _left(workers: Workers, producer: Producer) -> None:
+    """Have it closed, and wait for that."""
+    workers.leave(producer)
+    await producer.finished.wait()
 
 
 def _joined(kept: BaseException | None, group: BaseExceptionGroup[BaseException]) -> BaseException:

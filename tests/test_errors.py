@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import pytest
 import trio
@@ -231,3 +231,20 @@ async def test_a_reader_gets_what_is_beside_the_cancelled_of_a_group() -> None:
     shown = as_the_readers(BaseExceptionGroup("of a nursery", [await real_cancelled(), disk]), "rows")
     assert isinstance(shown, ExceptionGroup)
     assert shown.exceptions == (disk,)
+
+
+class Underivable(BaseExceptionGroup[BaseException]):
+    """A group of a user's, whose own code fails."""
+
+    def derive(self, excs: Sequence[BaseException], /) -> NoReturn:
+        raise LookupError(excs)
+
+
+async def test_a_group_whose_own_code_fails_is_taken_apart_all_the_same() -> None:
+    """What is left of it is a plain group."""
+    cancelled, other = await real_cancelled(), OSError("other")
+    assert without_cancelled(Underivable("whole", [other])) is not None
+    assert without_cancelled(Underivable("nothing", [cancelled])) is None
+    rest = without_cancelled(Underivable("both", [cancelled, other]))
+    assert isinstance(rest, BaseExceptionGroup)
+    assert (rest.message, rest.exceptions) == ("both", (other,))

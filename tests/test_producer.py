@@ -11,7 +11,7 @@ import threading
 import traceback
 import weakref
 from itertools import count
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import pytest
 import trio
@@ -610,6 +610,86 @@ async def test_what_is_in_such_a_group_beside_is_not_lost(where: str, error: Bas
                 await chunks.receive()
                 await until(lambda: where == "finally" or reached.is_set())
         assert caught.value.exceptions == (error,)
+
+
+class Rows(ExceptionGroup[Exception]):
+    """A group of a user's, who has not thought of `derive`."""
+
+    def __new__(cls, message: str, errors: list[Exception], row: int) -> Self:
+        group = super().__new__(cls, message, errors)
+        group.row = row
+        return group
+
+    row: int
+
+
+async def test_a_group_of_the_users_own_is_raised_as_it_is() -> None:
+    """Nothing of its code is run by a worker, whatever it would do."""
+    error = Rows("bad rows", [ValueError("one")], 7)
+    deep: Exception = ValueError("deep down")
+    for _ in range(5000):
+        deep = ExceptionGroup("deeper", [deep])
+    async with ewb.open_workers(1) as workers:
+        for one in (error, deep):
+            async with workers.produce(failing_deeper, 0, one) as chunks:
+                with pytest.raises(ExceptionGroup) as caught:
+                    await chunks.receive()
+                assert caught.value is one
+
+
+@pytest.mark.parametrize("of_close", [ValueError("of close"), None])
+async def test_a_grave_error_of_one_told_to_end_does_not_give_way_either(
+    of_close: Exception | None,
+) -> None:
+    """It was raised while the block was being left, and so is the block's."""
+    gate = Gate()
+
+    class Grave:
+        def __iter__(self) -> Iterator[bytes]:
+            return self
+
+        def __next__(self) -> bytes:
+            gate.wait()
+            raise SystemExit(3)
+
+        def close(self) -> None:
+            if of_close is not None:
+                raise of_close
+
+    async with ewb.open_workers(1) as workers:
+        with pytest.raises(SystemExit) as caught:  # noqa: PT012 - the block is meant
+            async with workers.produce(Grave) as chunks, trio.open_nursery() as nursery:
+                await until(gate.reached.is_set)
+                nursery.start_soon(chunks.aclose)
+                await trio.testing.wait_all_tasks_blocked()
+                gate.open()
+    context, seen = caught.value.__context__, []
+    while context is not None:
+        assert context not in seen, "no end to it"
+        seen.append(context)
+        context = context.__context__
+    assert of_close is None or of_close in seen
+
+
+async def test_an_iterator_that_raises_one_error_again_and_again() -> None:
+    """Its context does not become itself."""
+    kept = SystemExit(3)
+
+    class Keeps:
+        def __iter__(self) -> Iterator[bytes]:
+            return self
+
+        def __next__(self) -> bytes:
+            raise kept
+
+        def close(self) -> None:
+            raise kept
+
+    async with ewb.open_workers(1) as workers:
+        with pytest.raises(SystemExit):
+            async with workers.produce(Keeps):
+                await nothing_runs(workers)
+    assert kept.__context__ is not kept
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from ewb import ChunkSender
-    from ewb._receiver import Block
 
 Channel: TypeAlias = "tuple[ChunkSender[bytes], ChunkReceiver[bytes, None]]"
 
@@ -67,7 +66,7 @@ async def channel() -> AsyncIterator[Channel]:
 
 
 def of_a_producer(
-    *chunks: bytes, end: End | None = None, block: Block | None = None
+    *chunks: bytes, end: End | None = None, leave: Callable[[], Awaitable[object]] | None = None
 ) -> ChunkReceiver[bytes, Any]:
     """What `produce` would give for a producer that yielded these and ended so."""
     handoff: Handoff[bytes] = Handoff(
@@ -81,7 +80,7 @@ def of_a_producer(
         assert handoff.offer(chunk, len(chunk))
     if end is not None:
         handoff.finish(end)
-    return ChunkReceiver(handoff, block)
+    return ChunkReceiver(handoff, leave)
 
 
 # -- what a reader gets -----------------------------------------------------------------------------
@@ -404,21 +403,10 @@ async def test_closing_is_a_checkpoint_and_cannot_be_prevented(channel: Channel)
         await receiver.aclose()
 
 
-class LeftLater:
-    """A block whose producer is closed when `gone` is set."""
-
-    def __init__(self, gone: trio.Event) -> None:
-        self._gone = gone
-
-    async def leave(self) -> None:
-        """As a block's."""
-        await self._gone.wait()
-
-
 async def test_closing_waits_for_the_producer() -> None:
     """`aclose` returns when the generator was closed; cancelled, it does not wait any longer."""
     gone = trio.Event()
-    receiver = of_a_producer(block=LeftLater(gone))
+    receiver = of_a_producer(leave=gone.wait)
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(receiver.aclose)

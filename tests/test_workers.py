@@ -341,6 +341,19 @@ def test_several_interrupts_are_one(first: KeyboardInterrupt | None) -> None:
     assert told.exceptions == ((first, second, other) if first else (second, other))
 
 
+async def test_a_block_that_is_dropped_is_closed_at_once() -> None:
+    """Not by the collector, which may come while any lock is held."""
+    gc.disable()
+    try:
+        async with ewb.open_workers(1) as workers:
+            chunks = await workers.produce(blocks, 10).__aenter__()
+            await chunks.receive()
+            del chunks
+            await until(lambda: workers.statistics().producers == 0)
+    finally:
+        gc.enable()
+
+
 # -- errors are not wrapped, cancellations pass ----------------------------------------------------
 
 

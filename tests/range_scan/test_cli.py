@@ -144,6 +144,15 @@ def test_a_key_that_is_no_text_can_be_scanned(port: int) -> None:
     assert run("scan", "--start", "\udcff\udcff", port=port).stdout == ""
 
 
+def test_json_that_utf_8_cannot_write_is_shown_as_json(port: int) -> None:
+    """Half of a surrogate pair; and what would do something to a terminal."""
+    login = Login("Administrator", "password")
+    with Client.connect("127.0.0.1", port, login, bucket="default") as client:
+        assert list(client.store([(b"~half", b'{"v": "\\ud800 \\u009b \xc2\x9b"}')]))
+    (line,) = run("scan", "--prefix", "~half", port=port).stdout.splitlines()
+    assert line == r'{"key": "~half", "value": {"v": "\ud800 \u009b \u009b"}}'
+
+
 @pytest.mark.parametrize("value", [b"[" * 100_000, b"1e999", b"no JSON at all"])
 def test_a_value_that_only_says_that_it_is_json_is_text(port: int, value: bytes) -> None:
     """So that each line is JSON."""
@@ -161,9 +170,9 @@ def test_what_clients_say_does_nothing_to_a_terminal(port: int) -> None:
         assert list(client.store([(b"~\x1b[31m\n", b"{}")]))
         assert client._create(0, Range(), 0, keys_only=True, name="[/b]\x1b[31m")
         for options in ([], ["--plain"]):
-            assert "[/b]\\x1b[31m" in run("stats", "range-scans", *options, port=port).stdout
+            assert "[/b]\\u001b[31m" in run("stats", "range-scans", *options, port=port).stdout
     keys = run("scan", "--prefix", "~\x1b", "--keys-only", port=port).stdout
-    assert keys == "~\\x1b[31m\\x0a\n"
+    assert keys == "~\\u001b[31m\\u000a\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")

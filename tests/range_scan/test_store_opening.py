@@ -122,6 +122,16 @@ def test_a_file_that_is_gone_is_noticed(tmp_path: Path) -> None:
     make(tmp_path)
 
 
+@pytest.mark.parametrize("left", [b"7\nhas data\n data\n", b"4194304\nhas data\n"])
+def test_what_a_killed_process_left_in_its_lock_still_says_that(tmp_path: Path, left: bytes) -> None:
+    """It may have written its number, and not yet have cut what was there before."""
+    make(tmp_path)
+    (tmp_path / "store.lock").write_bytes(left)
+    (tmp_path / "data.mdb").unlink()
+    for _ in range(2):  # and who was refused keeps nothing
+        assert "is damaged" in refused(tmp_path)
+
+
 def test_a_process_that_ended_before_there_was_data_does_no_harm(tmp_path: Path) -> None:
     """It had taken the directory, and LMDB had made its file."""
     (tmp_path / "store.lock").write_bytes(b"123456\n")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Command: TypeAlias = Callable[..., None]
 
 PASSWORD_VARIABLE = "RANGE_SCAN_PASSWORD"  # noqa: S105 - its name
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -84,8 +84,8 @@ def with_client(command: Command) -> Command:
 
 
 def shown(text: str) -> str:
-    """A client's text as one line, which cannot do anything to a terminal."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """A client's text, or JSON, as one line that can be written, and does nothing to a terminal."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _first_line(file: Path) -> str:

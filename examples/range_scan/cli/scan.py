@@ -104,7 +104,7 @@ def _lines(packet: bytes, *, keys_only: bool) -> Iterator[str]:
     else:
         for document in wire.documents_in(packet):
             name = json.dumps(_text(document.key), ensure_ascii=False)
-            yield f'{{"key": {name}, "value": {_value(document)}}}\n'
+            yield shown(f'{{"key": {name}, "value": {_value(document)}}}') + "\n"
 
 
 def _value(document: wire.ScannedDocument) -> str:

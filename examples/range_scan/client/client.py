@@ -7,6 +7,7 @@ than the server does.
 from __future__ import annotations
 
 import json
+import os
 import struct
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
@@ -117,7 +118,7 @@ class Client:
 
     def collection_id(self, name: str) -> int:
         """The id of a collection by its name "scope.collection"."""
-        reply = self._connection.ask(Frame(Opcode.GET_COLLECTION_ID, value=name.encode()))
+        reply = self._connection.ask(Frame(Opcode.GET_COLLECTION_ID, value=os.fsencode(name)))
         return int.from_bytes(reply.extras[8:12], "big")
 
     def statistics(self, group: str = "") -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ class Connection:
         if login is not None:
             self._log_in(login)
         try:
-            self.ask(Frame(Opcode.SELECT_BUCKET, key=bucket.encode()))
+            self.ask(Frame(Opcode.SELECT_BUCKET, key=os.fsencode(bucket)))
         except RefusedError as error:
             msg = f"no access to the bucket {bucket!r} ({error}): is it the right one, and your login?"
             raise LoginError(msg) from error

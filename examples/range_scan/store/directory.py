@@ -79,20 +79,23 @@ def _lock(directory: Path) -> tuple[int, bool]:
     Returns:
         the descriptor, and whether there has been data in the directory.
     """
-    descriptor = os.open(directory / "store.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner, _, _ = os.pread(descriptor, 32, 0).decode("ascii", "replace").partition("\n")
-        os.close(descriptor)
-        msg = f"{directory} is in use by process {owner}: stop that, or use another directory"
-        raise StoreOpenError(msg) from None
-    had_data = os.pread(descriptor, 64, 0).endswith(_HAS_DATA)
-    # Written before it is cut, so that no end of this process loses what it says.
-    note = b"%d\n" % os.getpid() + (_HAS_DATA if had_data else b"")
-    os.pwrite(descriptor, note, 0)
-    os.ftruncate(descriptor, len(note))
-    return descriptor, had_data
+    with ExitStack() as undo:
+        descriptor = os.open(directory / "store.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        undo.callback(os.close, descriptor)
+        said = os.pread(descriptor, 64, 0)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner, _, _ = said.decode("ascii", "replace").partition("\n")
+            msg = f"{directory} is in use by process {owner}: stop that, or use another directory"
+            raise StoreOpenError(msg) from None
+        had_data = _HAS_DATA in os.pread(descriptor, 64, 0)
+        # Written before it is cut, so that no end of this process loses what it says.
+        note = b"%d\n" % os.getpid() + (_HAS_DATA if had_data else b"")
+        os.pwrite(descriptor, note, 0)
+        os.ftruncate(descriptor, len(note))
+        undo.pop_all()
+        return descriptor, had_data
 
 
 def _check_there(directory: Path) -> None:
