@@ -113,7 +113,7 @@ TABLES: Final[dict[type, dict[str, Rule]]] = {
         **_all(FRONT, "_scope _started _task"),
         **_all(ONE, "_leaving _over"),
     },
-    ChunkReceiver: {**_all(C, "_handoff _block _backstop"), **_all(FRONT, "_busy _end_seen")},
+    ChunkReceiver: {**_all(C, "_handoff _leave _backstop"), **_all(FRONT, "_busy _end_seen")},
     Waker: _all(FRONT, "_task _woken"),
     Workers: {
         **_all(C, "_settings _nursery _doorbell _budget _courtesy _threads"),
