@@ -8,7 +8,6 @@ import trio
 from trio.lowlevel import (
     Abort,
     cancel_shielded_checkpoint,
-    checkpoint,
     checkpoint_if_cancelled,
     current_task,
     enable_ki_protection,
@@ -81,16 +80,7 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         Raises:
             BaseException: see the class.
         """
-        self._check_alone()
-        self._busy = True
-        try:
-            if self._handoff.ready:
-                await checkpoint()
-            else:
-                await self._wait()
-            return self._take_or_raise(self._handoff.drain)
-        finally:
-            self._busy = False
+        return await self._receive(self._handoff.drain)
 
     @enable_ki_protection
     async def receive(self) -> T:
@@ -101,33 +91,16 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         Raises:
             BaseException: see the class.
         """
-        self._check_alone()
-        self._busy = True
-        try:
-            if self._handoff.ready:
-                await checkpoint()
-            else:
-                await self._wait()
-            (chunk,) = self._take_or_raise(self._handoff.drain_one)
-        finally:
-            self._busy = False
+        (chunk,) = await self._receive(self._handoff.drain_one)
         return chunk
 
     @enable_ki_protection
     async def __anext__(self) -> T:
-        """As `receive`, whose lines these are: a coroutine more costs as much as taking a chunk."""
-        self._check_alone()
-        self._busy = True
+        """As `receive`, but by one coroutine less, which costs as much as to take a chunk."""
         try:
-            if self._handoff.ready:
-                await checkpoint()
-            else:
-                await self._wait()
-            (chunk,) = self._take_or_raise(self._handoff.drain_one)
+            (chunk,) = await self._receive(self._handoff.drain_one)
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
-        finally:
-            self._busy = False
         return chunk
 
     def batches(self) -> AsyncIterator[list[T]]:
@@ -200,14 +173,21 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
             raise trio.EndOfChannel
         raise end.error.with_traceback(end.traceback)
 
-    async def _wait(self) -> None:
-        """Until there is something to take. A checkpoint."""
-        await checkpoint_if_cancelled()
-        waited = False
-        while not self._handoff.ready:  # a doorbell may be meant for a wait that was cancelled
-            waited = await self._park() or waited
-        if not waited:
-            await cancel_shielded_checkpoint()
+    async def _receive(self, take: Callable[[], list[T]]) -> list[T]:
+        self._check_alone()
+        self._busy = True
+        try:
+            # As Trio's own channels do: what is there is taken, however little time is left.
+            await checkpoint_if_cancelled()
+            waited = False
+            while not self._handoff.ready:  # a doorbell may be meant for a wait that was cancelled
+                waited = await self._park() or waited
+            batch = self._take_or_raise(take)
+            if not waited:
+                await cancel_shielded_checkpoint()
+            return batch
+        finally:
+            self._busy = False
 
     async def _park(self) -> bool:
         """Wait until there may be something to take; False if there is, so that it did not wait.

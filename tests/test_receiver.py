@@ -40,6 +40,10 @@ async def one(receiver: ChunkReceiver[bytes, None]) -> list[bytes]:
     return [await receiver.receive()]
 
 
+async def next_one(receiver: ChunkReceiver[bytes, None]) -> list[bytes]:
+    return [await anext(receiver)]
+
+
 async def batch(receiver: ChunkReceiver[bytes, None]) -> list[bytes]:
     return await receiver.receive_batch()
 
@@ -852,3 +856,21 @@ async def test_many_readers_wait_moderately_at_once() -> None:
                 nursery.start_soon(read, n, receiver)
             nursery.start_soon(trio.to_thread.run_sync, send)
     assert all(chunks == [b"%d" % k for k in range(20)] for chunks in got.values())
+
+
+@pytest.mark.parametrize("way", [one, next_one, batch])
+async def test_what_is_there_is_taken_however_little_time_is_left(
+    way: Callable[[ChunkReceiver[bytes, None]], Awaitable[list[bytes]]],
+) -> None:
+    """Else who looks again and again, each time for but an instant, would never get anything."""
+    sender, receiver = open_channel()
+    sender.send_nowait(b"x")
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+
+            async def cancel() -> None:
+                scope.cancel()
+
+            nursery.start_soon(cancel)  # it runs as soon as the receive lets others run
+            assert await way(receiver) == [b"x"]
+    sender.close()
