@@ -91,8 +91,7 @@ class Reading(Case):
             self.reading = True
             try:
                 if self.lends:
-                    await receiver._wait()
-                    return receiver._take_or_raise(partial(receiver._handoff.drain, lend=True))
+                    return await receiver._receive(partial(receiver._handoff.drain, lend=True))
                 return [await receiver.receive()] if self.one_by_one else await receiver.receive_batch()
             except Cancelled:
                 continue

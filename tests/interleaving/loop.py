@@ -316,7 +316,6 @@ def without_trio() -> Iterator[None]:
         put(_receiver, "reschedule", lambda task: _front_end().reschedule(task))
         put(_receiver, "wait_task_rescheduled", _park)
         put(_receiver, "checkpoint_if_cancelled", checkpoint_if_cancelled)
-        put(_receiver, "checkpoint", checkpoint)
         put(_receiver, "cancel_shielded_checkpoint", cancel_shielded_checkpoint)
         put(_receiver, "time_is_real", lambda: _moderated[-1])
         put(_receiver, "current_backstop", _front_end)
