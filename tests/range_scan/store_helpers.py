@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from threading import Event
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from examples.range_scan.store import (
     NO_LIMITS,
@@ -16,13 +18,28 @@ from examples.range_scan.store import (
     ScanEnd,
     ScanRequest,
     Store,
+    drafts,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 GUARD = 60.0
 """Seconds: far more than anything takes; a test that waits so long has failed."""
+
+
+SMALL_BLOCK = 512
+"""Bytes, within `small_blocks`."""
+
+
+@contextmanager
+def small_blocks() -> Iterator[None]:
+    """Have blocks of half a KiB, so that a few documents make many of them."""
+    with ExitStack() as stack:
+        for name in ("_ALONE", "_SMALL", "_LOOSE", "BLOCK"):
+            share = getattr(drafts, name) / drafts.BLOCK
+            stack.enter_context(patch.object(drafts, name, int(SMALL_BLOCK * share)))
+        yield
 
 
 class Clock:

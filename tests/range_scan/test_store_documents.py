@@ -24,8 +24,10 @@ from examples.range_scan.store import (
     Status,
     Store,
     StoreClosedError,
+    Tally,
     UnknownCollectionError,
     UnknownVBucketError,
+    writer,
 )
 
 from .store_helpers import GUARD, Clock, write, write_all
@@ -200,6 +202,24 @@ def test_expired_documents_are_purged(tmp_path: Path) -> None:
         assert store.tally(0, 0)[:2] == (1, 1)
 
 
+def test_large_documents_that_expire_together_are_purged_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction has what it changes in memory, so it must not have too much."""
+    monkeypatch.setattr(writer, "_GROUP_BYTES", 1 << 20)
+    clock = Clock()
+    with Store.open(tmp_path, Settings(vbuckets=1, clock=clock, purge_interval=0.001)) as store:
+        for number in range(30):
+            write(store, Op.SET, b"%d" % number, bytes(200_000), expiry=1_000_010)
+        purged = Event()
+        assert store.when_persisted(0, 60, purged.set) is not None
+        before = store.statistics().commits
+        clock.now = 1_000_020
+        assert purged.wait(GUARD)
+        assert 30 / 5 <= store.statistics().commits - before < 30
+        assert store.tally(0, 0) == Tally()
+
+
 def test_compressed_documents_are_counted(store: Store) -> None:
     """A scan of a collection without any need not look at each: whatever becomes of them is counted."""
     assert store.tally(0, 0).compressed == 0
@@ -223,7 +243,7 @@ def test_flush_deletes_everything(store: Store) -> None:
     )
     assert [outcome.status for outcome in outcomes] == [Status.OK] * 3
     assert store.get(1, europe, b"b") is None
-    assert store.tally(1, europe) == (0, 0, 0, 0, 0)
+    assert store.tally(1, europe) == Tally()
     assert [store.vbucket(vb).seqno for vb in range(3)] == [4, 2, 0]
     assert store.statistics().documents == 2
 

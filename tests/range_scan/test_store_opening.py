@@ -195,8 +195,8 @@ def change(directory: Path, do: Callable[[lmdb.Transaction[bytes]], object]) -> 
 def test_another_format_is_refused(tmp_path: Path) -> None:
     """A later program's, for one."""
     make(tmp_path)
-    change(tmp_path, lambda txn: txn.put(META_FORMAT, b"2"))
-    assert "has format 2, this program knows 1" in refused(tmp_path)
+    change(tmp_path, lambda txn: txn.put(META_FORMAT, b"3"))
+    assert "has format 3, this program knows 2" in refused(tmp_path)
 
 
 @pytest.mark.parametrize("key", [META_COLLECTIONS, META_FORMAT, b"v\0\2"])

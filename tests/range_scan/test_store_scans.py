@@ -47,6 +47,7 @@ from .store_helpers import (
     read_all,
     scan_documents,
     scan_keys,
+    small_blocks,
     write,
     write_all,
 )
@@ -99,10 +100,12 @@ ranges = st.builds(
 class ScansAgainstDict(RuleBasedStateMachine):
     """Scans that are opened, read in pieces and closed while documents come, go and expire."""
 
-    sizes = st.sampled_from([0, 5, 100, 5000])  # of values; from 2 KiB up a scan walks another way
+    sizes = st.sampled_from([0, 5, 100, 5000])  # of values; some alone in their block
 
     def __init__(self) -> None:
         super().__init__()
+        self.small = small_blocks()
+        self.small.__enter__()
         self.directory = tempfile.TemporaryDirectory()
         self.clock = Clock()
         settings = Settings(vbuckets=2, collections=["a.b"], clock=self.clock, purge_interval=1000)
@@ -125,6 +128,7 @@ class ScansAgainstDict(RuleBasedStateMachine):
         for scan, _ in self.scans:
             scan.close()
         self.store.close()
+        self.small.__exit__(None, None, None)
         self.directory.cleanup()
 
     @rule(
@@ -193,7 +197,7 @@ class ScansAgainstDict(RuleBasedStateMachine):
                 for key, value in found
             ]
             assert sum(sizes) == len(data)
-        # What expired since the first group was read ahead may be given or not.
+        # What expired since the first block was read ahead may be given or not.
         rest = iter(expected)
         for key, value in found:
             for expected_key, expected_value, expiry in rest:
@@ -234,7 +238,11 @@ def test_a_scan_is_a_slice_of_the_sorted_keys(
 ) -> None:
     """For any keys and all four kinds of bounds."""
     expected = [key for key in sorted(keys) if in_range(key, range_)]
-    with tempfile.TemporaryDirectory() as directory, Store.open(Path(directory)) as store:
+    with (
+        small_blocks(),
+        tempfile.TemporaryDirectory() as directory,
+        Store.open(Path(directory)) as store,
+    ):
         write_all(store, [Mutation(op=Op.SET, key=key) for key in keys])
         request = ScanRequest(vb=0, pick=range_, keys_only=keys_only)
         if not expected:
@@ -247,11 +255,11 @@ def test_a_scan_is_a_slice_of_the_sorted_keys(
     assert found == expected
 
 
-@pytest.mark.parametrize("size", [10, 3000])  # which are walked in different ways
+@pytest.mark.parametrize("size", [300, 3000, 5000])  # many in a block, two, one
 def test_bounds_at_every_place(store: Store, size: int) -> None:
-    """All kinds of them, on a key and between two, also where groups of keys begin and end."""
-    keys = fill(store, 140, size=size)
-    for number in (0, 1, *range(62, 67), *range(126, 131), 138, 139):
+    """All kinds of them, on a key and between two, also where blocks begin and end."""
+    keys = fill(store, 60, size=size)
+    for number in range(60):
         for bound in (keys[number], keys[number] + b"\0"):
             for inclusive in (True, False):
                 to = Range(end=bound, end_inclusive=inclusive)

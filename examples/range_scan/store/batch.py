@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .directory import file_size
+from .drafts import Drafts
 from .layout import (
     META_CAS,
     PREFIX,
@@ -24,7 +25,6 @@ from .layout import (
     vbucket_key,
 )
 from .records import (
-    LARGE,
     decode_record,
     encode_record,
     is_compressed,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .tables import Tables
 
 _EXPIRY_SIZE = U32.size
-_PAGES = 16 << 10  # bytes a document's change writes in pages of the trees, beside the document
+_PAGES = 24 << 10  # bytes that a document's change writes in LMDB's pages, beside its block as it was
 _FREED_SHARE = 256  # LMDB's list of the pages that a `clear` frees is smaller than they by this factor
 _NANOSECONDS = 1_000_000_000
 
@@ -54,18 +54,18 @@ class Batch:
         self._now = pack_now(now)
         self._least_cas = int(now * _NANOSECONDS)
         self._cas = state.cas
-        self.written = 16 * _PAGES
-        """About how many bytes the commit will write, rather more than fewer."""
+        self._written = 16 * _PAGES
         self._vbuckets: dict[int, VBucket] = {}
         self._tallies: dict[tuple[int, int], Tally] = {}
-        self._txn = tables.environment.begin(write=True, buffers=True, db=tables.documents)
+        self._txn = tables.environment.begin(write=True, buffers=True)
+        self._drafts = Drafts(self._txn, tables.documents)
 
     def find(self, vb: int, collection: int, key: bytes) -> Document | None:
         """The document, if it is there and has not expired."""
-        record = self._txn.get(document_key(vb, collection, key))
+        record = self._drafts.get(document_key(vb, collection, key))
         if record is None or not is_live(record, self._now):
             return None
-        return decode_record(bytes(record))
+        return decode_record(record)
 
     def put(self, vb: int, collection: int, document: Document) -> Document:
         """Write it, whatever was there. Returns it with the CAS and sequence number that it got."""
@@ -74,8 +74,8 @@ class Batch:
         self._cas = max(self._cas + 1, self._least_cas)
         document = document._replace(seqno=self._advance(vb), cas=self._cas)
         record = encode_record(document)
-        self._txn.put(key, record)
-        self.written += 2 * len(record)
+        self._drafts.put(key, record)
+        self._written += 2 * len(record)
         if document.expiry:
             self._txn.put(expiry_key(document.expiry, key), b"", db=self._tables.expiries)
         self._count(vb, collection, 1, record)
@@ -85,7 +85,7 @@ class Batch:
         """Delete a document that is there. Returns the vBucket as it is then; see `cas`, too."""
         stored_key = document_key(vb, collection, key)
         self._forget(vb, collection, stored_key)
-        self._txn.delete(stored_key)
+        self._drafts.delete(stored_key)
         self._cas = max(self._cas + 1, self._least_cas)
         self._advance(vb)
         return self.vbucket(vb)
@@ -97,12 +97,13 @@ class Batch:
                 self._tallies[place] = Tally()
                 self._advance(place[0])
         self._cas = max(self._cas + 1, self._least_cas)
-        self.written += self.used_size() // _FREED_SHARE
+        self._written += self._tables.used_size(self._txn) // _FREED_SHARE
+        self._drafts.forget()
         self._txn.drop(self._tables.documents, delete=False)
         self._txn.drop(self._tables.expiries, delete=False)
 
-    def purge(self, at_most: int) -> int:
-        """Delete documents that have expired. Returns how many."""
+    def purge(self, at_most: int, most_bytes: int) -> int:
+        """Delete documents that have expired, until about `most_bytes` are to be written. How many?"""
         expired: list[bytes] = []
         with self._txn.cursor(db=self._tables.expiries) as cursor:
             for view in cursor.iternext(values=False):
@@ -110,7 +111,9 @@ class Batch:
                 if key[:_EXPIRY_SIZE] > self._now or len(expired) == at_most:
                     break
                 expired.append(key[_EXPIRY_SIZE:])
-        for key in expired:
+        for purged, key in enumerate(expired):
+            if self.written > most_bytes:
+                return purged
             vb, collection = PREFIX.unpack_from(key)
             self.delete(vb, collection, key[PREFIX.size :])
         return len(expired)
@@ -124,14 +127,20 @@ class Batch:
         """The CAS that was given out last."""
         return self._cas
 
-    def used_size(self) -> int:
-        """How many bytes of the file the documents use then."""
+    @property
+    def written(self) -> int:
+        """About how many bytes the commit will write, rather more than fewer."""
+        return self._written + self._drafts.read
+
+    def complete(self) -> int:
+        """Nothing more comes. Returns how many bytes of the file the documents use then."""
+        self._drafts.write()
+        self._store_state()
         return self._tables.used_size(self._txn)
 
     def commit(self) -> dict[int, VBucket]:
         """Bring it to the disk, then into memory. Returns the vBuckets that changed; lmdb.Error."""
-        self._store_state()
-        used = self.used_size()
+        used = self._tables.used_size(self._txn)
         self._txn.commit()
         state = self._state
         for vb, vbucket in self._vbuckets.items():
@@ -147,21 +156,19 @@ class Batch:
 
     def _forget(self, vb: int, collection: int, key: bytes) -> None:
         """Take what is stored under `key`, if anything, out of the expiries and the tally."""
-        record = self._txn.get(key)
+        record = self._drafts.get(key)
         if record is None:
             return
         if expiry := record_expiry(record):
             self._txn.delete(expiry_key(expiry, key), db=self._tables.expiries)
         self._count(vb, collection, -1, record)
 
-    def _count(self, vb: int, collection: int, one: int, record: bytes | memoryview) -> None:
-        documents, expiring, large, total, compressed = self._tally(vb, collection)
-        size = len(record)
+    def _count(self, vb: int, collection: int, one: int, record: bytes) -> None:
+        documents, expiring, total, compressed = self._tally(vb, collection)
         self._tallies[vb, collection] = Tally(
             documents + one,
             expiring + (one if record_expiry(record) else 0),
-            large + (one if size > LARGE else 0),
-            total + one * size,
+            total + one * len(record),
             compressed + (one if is_compressed(record) else 0),
         )
 
@@ -172,7 +179,7 @@ class Batch:
     def _advance(self, vb: int) -> int:
         uuid, seqno = self.vbucket(vb)
         self._vbuckets[vb] = VBucket(uuid, seqno + 1)
-        self.written += _PAGES
+        self._written += _PAGES
         return seqno + 1
 
     def _store_state(self) -> None:

@@ -1,24 +1,30 @@
 """Where things are in LMDB: the names of its databases, and the keys in each.
 
-    documents   vBucket u16, collection u32, key      ->  the record (see records.py)
-    expiries    expiry u32, then as in documents      ->  nothing; one for each document that expires
+    documents   vBucket u16, collection u32, a bound  ->  a block of documents (see blocks.py)
+    expiries    expiry u32, vBucket, collection, key  ->  nothing; one for each document that expires
     state       b"v", vBucket u16                     ->  uuid u64, seqno u64
-                b"t", vBucket u16, collection u32     ->  a tally: five u64
+                b"t", vBucket u16, collection u32     ->  a tally: four u64
                 b"m", a name                          ->  what holds for all of the store
 
-Numbers are big-endian, so LMDB's order of bytes is theirs: a collection of a vBucket is one contiguous
-run in the order of its keys, and the expiries begin with the earliest.
+Numbers are big-endian, so LMDB's order of bytes is theirs: a collection of a vBucket, which is called a
+place here, is one contiguous run in the order of its keys, and the expiries begin with the earliest.
+
+A document is in the first block of its place whose bound is not before its key. The bound of a place's
+last block is behind all keys there can be, so that it need not change when keys are added.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from .errors import KeyTooLongError
 
-FORMAT = 1
-"""Changes when any of the above does, or the record."""
+Stored: TypeAlias = bytes | memoryview
+"""What LMDB has: a copy, or a view of its memory, which must not outlive the transaction."""
+
+FORMAT = 2
+"""Changes when any of the above does, or the record, or the block."""
 
 MAX_KEY = 250
 """Bytes in the longest key."""
@@ -26,6 +32,9 @@ MAX_KEY = 250
 MAX_VBUCKETS = 1024
 
 PREFIX = struct.Struct(">HI")
+PLACE = PREFIX.size
+"""Bytes of a place, before each key."""
+
 VBUCKET_KEY = struct.Struct(">cH")
 TALLY_KEY = struct.Struct(">cHI")
 U32 = struct.Struct(">I")
@@ -51,25 +60,34 @@ class Tally(NamedTuple):
 
     documents: int = 0
     expiring: int = 0
-    large: int = 0
     bytes: int = 0
     compressed: int = 0
 
 
 _VBUCKET = struct.Struct(">QQ")
-_TALLY = struct.Struct(">QQQQQ")
+_TALLY = struct.Struct(">QQQQ")
 
 
 def document_key(vb: int, collection: int, key: bytes) -> bytes:
-    """The key in `documents`. Raises KeyTooLongError."""
+    """The key of a document, its place in front. Raises KeyTooLongError."""
     if len(key) > MAX_KEY:
         msg = f"the key has {len(key)} bytes; use at most {MAX_KEY}"
         raise KeyTooLongError(msg)
     return PREFIX.pack(vb, collection) + key
 
 
+def last_bound(key: bytes) -> bytes:
+    """Behind all keys there can be in the place of this one."""
+    return key[:PLACE] + b"\xff" * (MAX_KEY + 1)
+
+
+def same_place(one: Stored, other: Stored) -> bool:
+    """Whether both are in the same collection of the same vBucket."""
+    return one[:PLACE] == other[:PLACE]
+
+
 def expiry_key(expiry: int, key: bytes) -> bytes:
-    """The key in `expiries` of the document that has `key` in `documents`."""
+    """The key in `expiries` of the document with this key, its place in front."""
     return U32.pack(expiry) + key
 
 
@@ -88,7 +106,7 @@ def pack_vbucket(vbucket: VBucket) -> bytes:
     return _VBUCKET.pack(*vbucket)
 
 
-def unpack_vbucket(stored: bytes) -> VBucket:
+def unpack_vbucket(stored: Stored) -> VBucket:
     """The reverse of `pack_vbucket`."""
     return VBucket(*_VBUCKET.unpack(stored))
 
@@ -98,6 +116,6 @@ def pack_tally(tally: Tally) -> bytes:
     return _TALLY.pack(*tally)
 
 
-def unpack_tally(stored: bytes) -> Tally:
+def unpack_tally(stored: Stored) -> Tally:
     """The reverse of `pack_tally`; nothing is stored for a collection that never had a document."""
     return Tally(*_TALLY.unpack(stored)) if stored else Tally()

@@ -3,18 +3,19 @@
     flags u32, expiry u32, seqno u64, cas u64, datatype u8,
     leb128 key length, key, leb128 value length, value
 
-So a scan's chunk is one join of stored bytes. The price is that the key is stored twice.
+So a scan's chunk is one join of stored bytes. The price is that the key is stored twice: with the other
+keys of its block too, where scans of keys find it.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .layout import MAX_KEY, U32
 
-LARGE = 2048
-"""A record of more bytes is large: where there is one, scans do not copy before they need to."""
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_VALUE = 20 << 20
 """Bytes in the largest value."""
@@ -54,7 +55,7 @@ def encode_leb128(number: int) -> bytes:
 
 
 KEY_LENGTHS = [encode_leb128(length) for length in range(MAX_KEY + 1)]
-"""The leb128 length of each key there can be: a scan of keys looks them up."""
+"""The leb128 length of each key there can be, which is what a scan of keys sends before it."""
 
 
 def encode_record(document: Document) -> bytes:
@@ -80,11 +81,6 @@ def decode_record(record: bytes) -> Document:
     return Document(key, value, flags, expiry, seqno, cas, datatype)
 
 
-def record_key(record: bytes | memoryview) -> bytes:
-    """The document's key, without decoding the rest."""
-    return _field(record, _HEAD.size)[0]
-
-
 def record_seqno(record: bytes | memoryview) -> bytes:
     """The sequence number, as it is stored."""
     return bytes(record[_SEQNO])
@@ -93,6 +89,12 @@ def record_seqno(record: bytes | memoryview) -> bytes:
 def record_expiry(record: bytes | memoryview) -> int:
     """When the document expires."""
     return int.from_bytes(record[_EXPIRY], "big")
+
+
+def earliest_expiry(records: Iterable[bytes]) -> int:
+    """When the first of the documents expires; 0 if none does."""
+    expiries = {record[_EXPIRY] for record in records} - {_NEVER}
+    return int.from_bytes(min(expiries, default=_NEVER), "big")
 
 
 def is_compressed(record: bytes | memoryview) -> bool:

@@ -5,16 +5,14 @@ Invariants:
 - The transaction is used by one thread at a time, and ended once: both under the lock. A reader takes
   it for one chunk at a time, so that whoever cancels waits for a chunk, never for a client.
 - What was taken from LMDB and not yielded waits in `_rest` for the next chunk: nothing is read twice,
-  nothing is left out. At most one group waits.
+  nothing is left out. At most one block waits, or what is left of it.
 - Views of LMDB's memory do not outlive the transaction: they are joined, or dropped, under the lock.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from math import inf
 from threading import Lock
 from time import monotonic
@@ -26,18 +24,17 @@ from .errors import ScanBusyError, ScanCancelledError, StoreDamagedError
 from .requests import NO_LIMITS, Limits, ScanEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator
 
+    from .blocks import Items
+    from .layout import Stored
     from .requests import ScanRequest
     from .snapshots import Snapshots
     from .state import Sizes
-    from .walk import Item
 
 DEFAULT_CHUNK_SIZE = 128 << 10
-_SLACK = 128 << 10  # by so much a chunk may be larger, where no limit says how large it may be
-_GROUPS_A_CHUNK = 256  # so that a walk over what is expired, or not in the sample, can be cancelled too
+_PARTS_A_CHUNK = 1024  # so that a walk over what is expired, or not in the sample, can be cancelled too
 _CLOSED = "the scan was closed"
-_NOTHING: Sequence[Item] = ()  # by its identity: the walk is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +60,22 @@ class Scan:
         self,
         request: ScanRequest,
         txn: lmdb.Transaction[Any],
-        groups: Iterator[Sequence[Item]],
+        parts: Iterator[Items],
         snapshots: Snapshots,
         sizes: Sizes,
         *,
         compressed: bool,
-        copied: bool,
     ) -> None:
         self.request = request
         self.sizes = sizes
         """Of the store, when the scan was opened."""
         self.compressed = compressed
         """Whether values of the collection are: if not, a reader need not look at each."""
-        self._copied = copied  # the items, each of which is small; else they are views
         self.opened_at = monotonic()
         self._txn = txn
-        self._groups = groups
+        self._parts = parts
         self._snapshots = snapshots
-        self._rest: Sequence[Item] = []
+        self._rest: Items | None = None
         self._lock = Lock()
         self._reading = Lock()
         self._ended: str | None = None
@@ -132,8 +127,8 @@ class Scan:
             if self._ended is not None:
                 return
             self._ended = reason
-            self._rest = []
-            self._groups = iter(())
+            self._rest = None
+            self._parts = iter(())
             self._txn.abort()
         self._snapshots.discard(self)
 
@@ -168,52 +163,38 @@ class Scan:
             if self._ended is not None:
                 raise ScanCancelledError(self._ended)
             try:
-                chunk, count, complete = self._read_on(items, size, exact=exact)
+                taken, count, complete = self._take(items, size, exact=exact)
             except lmdb.Error as error:
                 msg = f"the store cannot be read ({error}): restore it from a copy"
                 raise StoreDamagedError(msg) from error
+            chunk = b"".join(taken)
             self._items += count
             self._bytes += len(chunk)
             self._chunks += bool(chunk)
             return chunk, count, complete
 
-    def _read_on(self, items: int, size: int, *, exact: bool) -> tuple[bytes, int, bool]:
-        """See `_next_chunk`. Most often a group is a chunk: to join it is to know how large it is."""
-        if self._copied and not (exact or items or self._rest):
-            self._rest = next(self._groups, _NOTHING)
-            chunk = b"".join(self._rest)
-            if chunk and size // 2 <= len(chunk) <= size + _SLACK:
-                count, self._rest = len(self._rest), []
-                return chunk, count, False
-        taken, complete = self._take(items, size, exact=exact)
-        return b"".join(taken), len(taken), complete
-
-    def _take(self, items: int, size: int, *, exact: bool) -> tuple[list[Item], bool]:
+    def _take(self, items: int, size: int, *, exact: bool) -> tuple[list[Stored], int, bool]:
         """Take items until there are `items`, or `size` bytes: the item that reaches it is the last.
 
-        Unless this is to be `exact`, the rest of its group may come too, if it is small.
+        Unless this is to be `exact`, the rest of its block comes too. See `_next_chunk`.
         """
-        taken: list[Item] = []
-        for _ in range(_GROUPS_A_CHUNK):
-            group = self._rest or next(self._groups, _NOTHING)
-            if group is _NOTHING:
-                return taken, True
-            length = sum(map(len, group))
-            enough = length >= size or (items and len(taken) + len(group) >= items)
-            if enough and (exact or items or length > _SLACK):
-                count = _fitting(group, size, items - len(taken) if items else len(group))
-                taken += group[:count]
-                self._rest = group[count:]
+        taken: list[Stored] = []
+        count = 0
+        for _ in range(_PARTS_A_CHUNK):
+            part = self._rest or next(self._parts, None)
+            if part is None:
+                return taken, count, True
+            fitting = part.reaching(size) if exact else len(part)
+            if items:
+                fitting = min(fitting, items - count)
+            self._rest = None
+            if fitting < len(part):
+                middle = part.start + fitting
+                self._rest = part.between(middle, part.stop)
+                part = part.between(part.start, middle)
+            taken.append(sent := part.bytes)
+            count += fitting
+            size -= len(sent)
+            if size <= 0 or (items and count == items):
                 break
-            taken += group
-            size -= length
-            self._rest = []
-            if enough:
-                break
-        return taken, False
-
-
-def _fitting(group: Sequence[Item], size: int, items: int) -> int:
-    """How many items of the group to take: up to the one that reaches `size`, and at most `items`."""
-    reaching = 1 + bisect_left(list(accumulate(map(len, group))), size)
-    return min(reaching, items, len(group))
+        return taken, count, False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import lmdb
 
+from .blocks import find_record
 from .directory import open_environment
 from .errors import (
     StoreClosedError,
@@ -157,8 +158,8 @@ class Store:
         self.check(vb, collection)
         stored_key = document_key(vb, collection, key)
         try:
-            with self._tables.environment.begin() as txn:
-                record = txn.get(stored_key, db=self._tables.documents)
+            with self._tables.environment.begin(buffers=True, db=self._tables.documents) as txn:
+                record = find_record(txn.cursor(), stored_key)
         except lmdb.Error as error:
             raise self._unreadable(error) from error
         if record is None or not is_live(record, pack_now(self._settings.clock())):

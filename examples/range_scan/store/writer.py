@@ -111,7 +111,7 @@ class Writer:
                 group = group[self._write(group) :]
             if self._purging and monotonic() >= purge_due:
                 purged = self._attempt(self._purge)
-                more = purged == _GROUP_MUTATIONS
+                more = isinstance(purged, int) and purged > 0
                 purge_due = monotonic() + (0 if more else self._settings.purge_interval)
         if self.failure is None:
             self._attempt(lambda: leave(self._tables))
@@ -166,7 +166,7 @@ class Writer:
         """Delete expired documents. Returns how many."""
         batch = self._begin()
         try:
-            purged = batch.purge(_GROUP_MUTATIONS)
+            purged = batch.purge(_GROUP_MUTATIONS, _GROUP_BYTES)
             if purged:
                 self._finish(batch, growing=False)
         finally:
@@ -178,7 +178,7 @@ class Writer:
         return Batch(self._tables, self._state, self._settings.clock())
 
     def _finish(self, batch: Batch, *, growing: bool) -> None:
-        used = batch.used_size()
+        used = batch.complete()
         if growing and used > self._settings.max_size:
             msg = (
                 f"the store is full: its documents use {used} bytes of {self._settings.max_size}; "
