@@ -17,6 +17,7 @@ from ._session import Session
 from ._settings import FrontEndSettings
 from ._shared import Shared
 from ._statistics import FrontEndStatistics
+from ._turns import Turns
 from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class FrontEnd(Generic[Req, S]):
             hooks=Hooks(hooks),
             counters=self._counters,
             watchdog=Watchdog(self._settings),
+            turns=Turns(),
         )
         self._new_session: Callable[[trio.abc.Stream], Session[Req, S]] = lambda stream: Session(
             stream, protocol(), shared

@@ -1,7 +1,7 @@
-"""Writing a batch to a stream: small chunks joined, large ones as they are, in few system calls.
+"""Writing a batch to a stream, with what other tasks need of the event loop meanwhile.
 
 Invariants: the bytes go out in order and whole, or an error is raised; one stream holds no more than
-the batch, and copies of some `MOST_JOINED` bytes of it; one `send_batch` at a time is at a stream.
+the batch, and copies of a part of it (`_pieces`); one `send_batch` at a time is at a stream.
 """
 
 from __future__ import annotations
@@ -15,38 +15,19 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ._pieces import JOINED, MOST_LOOKED_AT, Vectors, in_pieces
+from ._turns import Turns
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from typing import TypeAlias
 
-    Chunk: TypeAlias = bytes | bytearray | memoryview
+    from ._pieces import Chunk
 
-SMALL: Final = 8 * 1024
-"""Bytes up to which copying a chunk costs less than a place of its own in `writev`."""
-JOINED: Final = 64 * 1024
-"""Bytes that are joined to one piece: allocators give larger ones back, which costs page faults."""
-MOST_JOINED: Final = 256 * 1024
-"""Bytes of copies that are held at a time, at most, but for one piece."""
 MOST_AT_ONCE: Final = 1024 * 1024
 """Bytes after which other tasks have their turn."""
 FAIR_SHARE: Final = 256 * 1024
 """The same for a front end, which has other clients."""
-MOST_LOOKED_AT: Final = 1024
-"""Chunks that are joined at once: for more, `bytes.join` needs a large piece of memory itself."""
-
-
-def _iov_max() -> int:
-    try:
-        most = os.sysconf("SC_IOV_MAX")
-    except (AttributeError, ValueError, OSError):  # Windows has neither this nor writev
-        return 16  # the least that POSIX allows
-    return most if most > 0 else 1024  # no limit, says the system: one that is as good as none
-
-
-IOV_MAX: Final = _iov_max()
-"""Buffers that one `writev` takes at most."""
-
 _PLAIN: Final = frozenset({bytes, bytearray})
 _CLOSED: Final = frozenset({errno.EBADF, errno.ENOTSOCK})
 _busy: set[int] = set()  # id() of streams that a send_batch is at; each is alive meanwhile
@@ -68,26 +49,60 @@ async def send_batch(stream: trio.abc.SendStream, batch: Sequence[Chunk]) -> Non
         trio.ClosedResourceError: the stream was closed, perhaps while this was sending.
         TypeError: a chunk is not bytes-like; nothing was sent.
     """
-    await send_noting_progress(stream, batch, _ignore)
+    await _send(stream, batch, _ignore, MOST_AT_ONCE, Turns())
 
 
-async def send_noting_progress(
-    stream: trio.abc.SendStream, batch: Sequence[Chunk], progress: Callable[[int], object]
+async def send_in_turn(
+    stream: trio.abc.SendStream,
+    batch: Sequence[Chunk],
+    progress: Callable[[int], object],
+    turns: Turns,
 ) -> None:
-    """`send_batch`, which says how many bytes have gone whenever some have. Thread: front end."""
+    """`send_batch`, beside others that have the same turns. Thread: front end.
+
+    `progress` is told how many bytes have gone, whenever some have.
+    """
+    await _send(stream, batch, progress, FAIR_SHARE, turns)
+
+
+async def _send(
+    stream: trio.abc.SendStream,
+    batch: Sequence[Chunk],
+    progress: Callable[[int], object],
+    most: int,
+    turns: Turns,
+) -> None:
     chunks = _checked(batch)
     with _alone(stream):
         if not any(chunks):
             await stream.send_all(b"")
         elif isinstance(stream, trio.SocketStream) and _has_descriptor(stream.socket):
-            most = MOST_AT_ONCE if progress is _ignore else FAIR_SHARE
             with _stream_errors(stream), _conflicts_of(stream):
-                await _send_vectors(stream.socket, chunks, progress, most)
+                await _write(
+                    stream.socket, Vectors(stream.socket.fileno, chunks, progress), most, turns
+                )
         else:
-            for pieces in _in_pieces(chunks):
+            for pieces in in_pieces(chunks):
                 for part in pieces if progress is _ignore else _parts(pieces):
                     await stream.send_all(part)
                     progress(len(part))
+
+
+async def _write(connection: trio.socket.SocketType, vectors: Vectors, most: int, turns: Turns) -> None:
+    """Write all, `most` bytes in a turn."""
+    await trio.lowlevel.checkpoint_if_cancelled()
+    while not vectors.all_sent:
+        await turns.take()
+        try:
+            would_block = not vectors.write(most)
+        except BaseException:
+            turns.pass_on()
+            raise
+        if would_block:
+            turns.pass_on()
+            await connection.wait_writable()
+        else:
+            await turns.give()
 
 
 def _parts(pieces: list[Chunk]) -> Iterator[Chunk]:
@@ -200,105 +215,3 @@ def _stream_errors(stream: trio.SocketStream) -> Generator[None]:
             raise trio.ClosedResourceError(msg) from None
         msg = f"socket connection broken: {error}"
         raise trio.BrokenResourceError(msg) from error
-
-
-def _join(chunks: Sequence[Chunk]) -> Chunk:
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _in_pieces(batch: Sequence[Chunk]) -> Iterator[list[Chunk]]:
-    """The batch as lists of fewer pieces, each list to be sent before the next one is made.
-
-    Runs of small chunks are joined, large chunks are passed on as they are.
-    """
-    pieces: list[Chunk] = []
-    copied, first, most = 0, 0, MOST_LOOKED_AT
-    while first < len(batch):
-        run = batch[first : first + most]
-        size = sum(map(len, run))
-        if size > SMALL * len(run):
-            small = sum(len(chunk) for chunk in run if len(chunk) <= SMALL)
-            if small > MOST_JOINED // 2 and len(run) > 1:
-                most = max(1, MOST_JOINED // 2 * len(run) // small)
-                continue
-            pieces += _large_pieces(run)
-            copied += small
-        elif size <= JOINED or len(run) == 1:
-            pieces.append(_join(run))
-            copied += size
-        else:  # of such chunks, as many as make one piece
-            most = max(1, JOINED * len(run) // size)
-            continue
-        first += len(run)
-        most = min(2 * most, MOST_LOOKED_AT)
-        if copied >= MOST_JOINED // 2 or len(pieces) >= IOV_MAX:
-            yield pieces
-            pieces, copied = [], 0
-    if pieces:
-        yield pieces
-
-
-def _large_pieces(run: Sequence[Chunk]) -> list[Chunk]:
-    """Chunks that are large on average: those that are small all the same are joined."""
-    pieces: list[Chunk] = []
-    small: list[Chunk] = []
-    size = 0
-    for chunk in run:
-        if small and (len(chunk) > SMALL or size + len(chunk) > JOINED):
-            pieces.append(_join(small))
-            small, size = [], 0
-        if len(chunk) > SMALL:
-            pieces.append(chunk)
-        else:
-            small.append(chunk)
-            size += len(chunk)
-    if small:
-        pieces.append(_join(small))
-    return [piece for piece in pieces if piece]
-
-
-def _share(pieces: list[Chunk], first: int, most: int) -> list[Chunk]:
-    """The pieces from `first` on that one system call may take: about `most` bytes."""
-    last, size = first, 0
-    for last in range(first, min(len(pieces), first + IOV_MAX)):
-        size += len(pieces[last])
-        if size >= most:
-            break
-    if last == first and size > 2 * most:
-        return [memoryview(pieces[first])[:most]]
-    return pieces[first : last + 1]
-
-
-async def _send_vectors(
-    connection: trio.socket.SocketType,
-    chunks: Sequence[Chunk],
-    progress: Callable[[int], object],
-    most: int,
-) -> None:
-    """Send all chunks, as many at a time as the kernel takes, and let others run now and then.
-
-    `writev` is `sendmsg` without its flags. Trio's own `sendmsg` would be a checkpoint for each call,
-    which costs as much as the call.
-    """
-    await trio.lowlevel.checkpoint_if_cancelled()
-    since_checkpoint = 0
-    for pieces in _in_pieces(chunks):
-        first = 0
-        while first < len(pieces):
-            try:
-                sent = os.writev(connection.fileno(), _share(pieces, first, most))
-            except BlockingIOError:
-                await connection.wait_writable()
-                since_checkpoint = 0
-                continue
-            progress(sent)
-            since_checkpoint += sent
-            while first < len(pieces) and sent >= len(pieces[first]):
-                sent -= len(pieces[first])
-                first += 1
-            if sent:
-                pieces[first] = memoryview(pieces[first])[sent:]
-            if since_checkpoint >= most:
-                await trio.lowlevel.checkpoint()
-                since_checkpoint = 0
-    await trio.lowlevel.checkpoint()

@@ -25,7 +25,7 @@ from ._connection import Connection, peer_of
 from ._frame_meter import FrameMeter
 from ._pipeline import Pipeline
 from ._protocol import ProtocolError
-from ._send import send_at_once, send_noting_progress
+from ._send import send_at_once, send_in_turn
 from ._waker import Waker
 from ._workers import wait_whatever_comes
 
@@ -64,6 +64,7 @@ class Session(Generic[Req, S]):
         self._settings = shared.settings
         self._counters = shared.counters
         self._watchdog = shared.watchdog
+        self._turns = shared.turns
         self._scope = trio.CancelScope()
         self._to_do = Waker()  # for the owner
         self._room = Waker()  # for the reader: more may be parsed
@@ -289,7 +290,7 @@ class Session(Generic[Req, S]):
             self._sending_since = trio.current_time()
             self._watchdog.watch(self)
             self._want_reader()
-            await send_noting_progress(self._stream, rest, self._progress)
+            await send_in_turn(self._stream, rest, self._progress, self._turns)
             self._sending_since = inf
         else:
             self._sent_at_once += 1

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ._hooks import Hooks
     from ._protocol import Engine
     from ._settings import FrontEndSettings
+    from ._turns import Turns
     from ._watchdog import Watchdog
     from ._workers import Workers
 
@@ -28,3 +29,4 @@ class Shared(Generic[Req, S]):
     hooks: Hooks[Req, S]
     counters: Counters
     watchdog: Watchdog
+    turns: Turns

@@ -25,6 +25,7 @@ from ewb._life import State
 from ewb._pipeline import Pipeline
 from ewb._settings import FrontEndSettings
 from ewb._shared import Shared
+from ewb._turns import Turns
 from ewb._watchdog import Watchdog
 
 from .helpers import GUARD, Gate, Log, fail, until
@@ -120,6 +121,7 @@ class Bench:
             hooks=Hooks(hooks),
             counters=self.counters,
             watchdog=Watchdog(settings),
+            turns=Turns(),
         )
         self.workers = workers
         self.per_turn = settings.commands_per_turn

@@ -33,6 +33,7 @@ from ewb._hooks import Hooks
 from ewb._life import State
 from ewb._pipeline import Pipeline
 from ewb._shared import Shared
+from ewb._turns import Turns
 
 from .helpers import fail
 from .test_background import FakeWorkers
@@ -263,6 +264,7 @@ class PipelineMachine(RuleBasedStateMachine):
             hooks=Hooks(()),
             counters=self.counters,
             watchdog=None,  # type: ignore[arg-type]
+            turns=Turns(),
         )
         self.pipeline: Pipeline[int, Any] = Pipeline(self.wire, shared, self.wake)
         self.pipeline.connection = Connection(self.wire, "a test", lambda: None, lambda: None)

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ewb
-from ewb import _send
-from ewb._send import IOV_MAX, MOST_JOINED, SMALL
+from ewb import _pieces, _send
+from ewb._pieces import IOV_MAX, MOST_JOINED, SMALL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -712,7 +712,7 @@ def test_the_number_of_buffers_is_the_systems(monkeypatch: pytest.MonkeyPatch, a
         return answer
 
     monkeypatch.setattr(os, "sysconf", sysconf)
-    assert _send._iov_max() == (16 if isinstance(answer, Exception) else 1024)
+    assert _pieces._iov_max() == (16 if isinstance(answer, Exception) else 1024)
 
 
 def test_importing_opens_no_socket() -> None:
