@@ -82,7 +82,8 @@ class Vectors:
 
     def _has_more(self) -> bool:
         if self._first == len(self._pieces):
-            self._pieces, self._first = next(self._to_come, []), 0
+            nothing: list[Chunk] = []
+            self._pieces, self._first = next(self._to_come, nothing), 0
         return bool(self._pieces)
 
 

@@ -4,7 +4,7 @@ While many connections stream, each round would send for all of them, before who
 looked after. So they take turns, and short answers wait for one of them in place of all.
 
 Invariant: a turn is one task's at a time, until the event loop has looked after all others; then it is
-given to who has waited for it longest.
+given to who has waited for it longest. Who cannot use it, or not all of it, passes it on at once.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import time
 from itertools import groupby, islice
 from pathlib import Path
 from random import Random
+from threading import Event
 from typing import IO, TYPE_CHECKING
 
 import pytest
@@ -28,11 +30,11 @@ from examples.range_scan.store import (
 )
 from examples.range_scan.store.batch import Batch
 
-from .store_helpers import scan_documents, write, write_all
+from .store_helpers import GUARD, Clock, scan_documents, write, write_all
 from .store_victim import VBUCKETS, mutation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 pytestmark = pytest.mark.tree
 
@@ -277,6 +279,51 @@ def test_a_full_disk_fails_only_what_does_not_fit(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         assert sum(store.vbucket(vb).seqno for vb in range(VBUCKETS)) == len(acknowledged)
         assert write(store, Op.SET, b"k", bytes(1_000_000)).status is Status.OK
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it lets no file grow any more."""
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    return lambda: monkeypatch.setattr(os, "posix_fallocate", no_room)
+
+
+def test_large_documents_are_deleted_from_a_full_disk(
+    tmp_path: Path, full_disk: Callable[[], None]
+) -> None:
+    """To read much is not to write much; and what is refused writes nothing."""
+    with Store.open(tmp_path, Settings(vbuckets=1)) as store:
+        for key in (b"a", b"c"):
+            write(store, Op.SET, key, bytes(3_000_000))
+        full_disk()
+        assert write(store, Op.SET, b"d", bytes(9_000_000)).status is Status.FULL
+        assert write(store, Op.ADD, b"a", b"x").status is Status.EXISTS
+        assert write(store, Op.DELETE, b"b").status is Status.NOT_FOUND
+        assert write(store, Op.DELETE, b"a").status is Status.OK
+        assert write(store, Op.DELETE, b"c").status is Status.OK
+
+
+def test_expired_documents_are_purged_from_a_full_disk(
+    tmp_path: Path, full_disk: Callable[[], None]
+) -> None:
+    """A few at a time, if there is no room to delete many."""
+    clock, count = Clock(), 500
+    settings = Settings(vbuckets=1, clock=clock, purge_interval=0.001)
+    with Store.open(tmp_path, settings) as store:
+        fill = [
+            Mutation(op=Op.SET, key=b"%d" % number, value=bytes(3000), expiry=1_000_010)
+            for number in range(count)
+        ]
+        write_all(store, fill)
+        purged = Event()
+        assert store.when_persisted(0, 2 * count, purged.set) is not None
+        full_disk()
+        clock.now = 1_000_020
+        assert purged.wait(GUARD)
+        assert store.tally(0, 0).documents == 0
 
 
 # -- without sync -------------------------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
     store                                   all of it, as its users see it; from any thread
     founding, directory, room, settings     how it is opened, and what it may take
-    writer, batch, apply, waiters           writing: one thread, one commit for all that waits
+    writer, batch, apply, drafts, waiters   writing: one thread, one commit for all that waits
     scanning, scan, walk, snapshots         reading on in a snapshot; any thread, one at a time
-    layout, records, tables, state          what is where, on the disk and in memory
+    layout, blocks, records, tables, state  what is where, on the disk and in memory
     mutations, requests, errors             what is asked for, and what comes of it
 
 Import from here only.

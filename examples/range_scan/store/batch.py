@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .tables import Tables
 
 _EXPIRY_SIZE = U32.size
-_PAGES = 24 << 10  # bytes that a document's change writes in LMDB's pages, beside its block as it was
+_PAGES = 16 << 10  # bytes that a document's change writes in LMDB's pages, beside blocks
 _FREED_SHARE = 256  # LMDB's list of the pages that a `clear` frees is smaller than they by this factor
 _NANOSECONDS = 1_000_000_000
 
@@ -103,7 +103,7 @@ class Batch:
         self._txn.drop(self._tables.expiries, delete=False)
 
     def purge(self, at_most: int, most_bytes: int) -> int:
-        """Delete documents that have expired, until about `most_bytes` are to be written. How many?"""
+        """Delete documents that have expired, until it has about `most_bytes` in memory. How many?"""
         expired: list[bytes] = []
         with self._txn.cursor(db=self._tables.expiries) as cursor:
             for view in cursor.iternext(values=False):
@@ -112,7 +112,7 @@ class Batch:
                     break
                 expired.append(key[_EXPIRY_SIZE:])
         for purged, key in enumerate(expired):
-            if self.written > most_bytes:
+            if self.held > most_bytes:
                 return purged
             vb, collection = PREFIX.unpack_from(key)
             self.delete(vb, collection, key[PREFIX.size :])
@@ -128,9 +128,14 @@ class Batch:
         return self._cas
 
     @property
-    def written(self) -> int:
-        """About how many bytes the commit will write, rather more than fewer."""
+    def held(self) -> int:
+        """About how many bytes it has in memory."""
         return self._written + self._drafts.read
+
+    @property
+    def written(self) -> int:
+        """About how many bytes the commit will write, rather more than fewer; once it is complete."""
+        return self._written + self._drafts.written
 
     def complete(self) -> int:
         """Nothing more comes. Returns how many bytes of the file the documents use then."""

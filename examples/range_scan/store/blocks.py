@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from enum import IntEnum
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from .layout import PLACE, same_place
@@ -43,42 +43,49 @@ class Column(IntEnum):
 class Block:
     """Reads a stored block."""
 
-    __slots__ = ("_at", "_stored", "count", "expiry")
+    __slots__ = ("_at", "_ends", "_stored", "count", "expiry")
 
     def __init__(self, stored: Stored) -> None:
         self.count, self.expiry, size = _HEAD.unpack_from(stored)
         keys_at = _HEAD.size + 2 * _END * self.count
         self._at = keys_at, keys_at + size, len(stored)
         self._stored = stored
+        self._ends: dict[Column, tuple[int, ...]] = {}
 
     def ends(self, column: Column) -> tuple[int, ...]:
-        """Where each item ends, from the beginning of its column."""
-        at = _HEAD.size + _END * self.count * column
-        return struct.unpack_from(f">{self.count}I", self._stored, at)
+        """Where each item ends, from the beginning of its column; before these, where that is."""
+        ends = self._ends.get(column)
+        if ends is None:
+            at = _HEAD.size + _END * self.count * column
+            ends = self._ends[column] = (0, *struct.unpack_from(f">{self.count}I", self._stored, at))
+        return ends
 
     def part(self, column: Column, start: int, stop: int) -> Stored:
         """The items from `start` to before `stop`."""
         begin = self._at[column]
         if stop - start == self.count:
             return self._stored[begin : self._at[column + 1]]
-        ends = (0, *self.ends(column))
+        ends = self.ends(column)
         return self._stored[begin + ends[start] : begin + ends[stop]]
 
     def keys(self) -> list[bytes]:
         """All of its keys, in their order."""
         encoded = bytes(self.part(Column.KEYS, 0, self.count))
-        keys: list[bytes] = []
-        start = 0
-        for end in self.ends(Column.KEYS):
-            keys.append(encoded[start + (1 if encoded[start] <= _ONE_BYTE else 2) : end])
-            start = end
-        return keys
+        return [
+            encoded[start + (1 if encoded[start] <= _ONE_BYTE else 2) : end]
+            for start, end in pairwise(self.ends(Column.KEYS))
+        ]
 
     def records(self) -> list[bytes]:
         """All of its documents, as they are stored."""
         joined = bytes(self.part(Column.DOCUMENTS, 0, self.count))
-        ends = self.ends(Column.DOCUMENTS)
-        return [joined[start:end] for start, end in zip((0, *ends), ends, strict=False)]
+        return [joined[start:end] for start, end in pairwise(self.ends(Column.DOCUMENTS))]
+
+    def field(self, where: slice) -> list[bytes]:
+        """What each document's record has there, which is near its beginning. No document is copied."""
+        stored, at = self._stored, self._at[Column.DOCUMENTS]
+        begins = self.ends(Column.DOCUMENTS)[:-1]
+        return [bytes(stored[at + begin + where.start : at + begin + where.stop]) for begin in begins]
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All documents as they are stored, each behind its key."""
@@ -93,7 +100,7 @@ class Block:
         encoded, item = bytes(self.part(Column.KEYS, 0, self.count)), KEY_LENGTHS[len(key)] + key
         if (at := encoded.find(item)) < 0:
             return None
-        index = bisect_left(ends := (0, *self.ends(Column.KEYS)), at)
+        index = bisect_left(ends := self.ends(Column.KEYS), at)
         if ends[index] != at:  # it is in the midst of another key
             keys = self.keys()
             index = bisect_left(keys, key)
@@ -127,7 +134,7 @@ class Items:
 
     def reaching(self, size: int) -> int:
         """How many of them it takes until they have `size` bytes; all, if they have fewer."""
-        ends = (0, *self.block.ends(self.column))
+        ends = self.block.ends(self.column)
         reaching = bisect_left(ends, ends[self.start] + size, self.start + 1, self.stop + 1)
         return min(reaching, self.stop) - self.start
 

@@ -4,7 +4,7 @@ Invariants:
 
 - A key belongs to the first block of its place whose bound is not before it, or if there is none, to
   a new one that has the place's last bound.
-- A block has at most BLOCK bytes, or one document.
+- A block has at most BLOCK bytes and MOST documents, or one document.
 - Bounds change only in `write`: until then each draft belongs to a bound in LMDB, or to a last one.
 
 Thread: writer.
@@ -23,20 +23,24 @@ if TYPE_CHECKING:
 
     import lmdb
 
+    from .layout import Stored
+
 BLOCK = 8 * 1024 - 32
 """Bytes of the largest block of several documents: two of LMDB's pages, without the headers."""
+MOST = 64
+"""Documents in a block, however small they are: a change of one takes all of them apart."""
 
 _ALONE = BLOCK // 2  # a document of more has a block of its own, so that its neighbours do not move it
-_SMALL = BLOCK // 4  # a block that shrinks to this joins one beside it that is at most half full
+_SMALL = BLOCK // 4  # a block that shrinks to this joins those beside it that are at most half full
 _LOOSE = BLOCK * 2 // 3  # what one is divided into that is too full; but not the last, which grows most
 
 
 class _Draft:
-    __slots__ = ("changed", "documents", "shrunk", "stored")
+    __slots__ = ("changed", "documents", "found", "shrunk")
 
-    def __init__(self, documents: dict[bytes, bytes], *, stored: bool) -> None:
-        self.documents = documents
-        self.stored = stored
+    def __init__(self, found: list[tuple[bytes, bytes]]) -> None:
+        self.found = found
+        self.documents = dict(found)
         self.changed = self.shrunk = False
 
 
@@ -47,7 +51,9 @@ class Drafts:
         self._cursor = txn.cursor(db=database)
         self._drafts: dict[bytes, _Draft] = {}
         self.read = 0
-        """Bytes of the blocks that are to be written again."""
+        """Bytes of the blocks that are in memory."""
+        self.written = 0
+        """Bytes of the blocks that `write` has written."""
 
     def get(self, key: bytes) -> bytes | None:
         """The document, as it is stored."""
@@ -56,6 +62,7 @@ class Drafts:
     def put(self, key: bytes, record: bytes) -> None:
         """Have a document there."""
         draft = self._of(key)
+        draft.shrunk |= len(record) < len(draft.documents.get(key[PLACE:], b""))
         draft.documents[key[PLACE:]] = record
         draft.changed = True
 
@@ -88,8 +95,8 @@ class Drafts:
         return draft or self._load(bound, cursor.value() if found else None)
 
     def _load(self, bound: bytes, stored: memoryview | None) -> _Draft:
-        documents = {} if stored is None else dict(Block(stored).items())
-        draft = self._drafts[bound] = _Draft(documents, stored=stored is not None)
+        found = [] if stored is None else list(Block(stored).items())
+        draft = self._drafts[bound] = _Draft(found)
         self.read += len(stored or b"")
         return draft
 
@@ -97,33 +104,52 @@ class Drafts:
         """Have what the draft says in the place of its block: one block, several, or none."""
         blocks = dict(_divided(bound, draft))
         for new, documents in blocks.items():
-            self._cursor.put(new, encode_block(documents))
-        if draft.stored and bound not in blocks and self._cursor.set_key(bound):
+            if new != bound or documents != draft.found:  # a large one often stays as it is
+                self._put(new, documents)
+        if draft.found and bound not in blocks and self._cursor.set_key(bound):
             self._cursor.delete()
 
-    def _join(self, bound: bytes) -> None:
-        """If little is left in a block, put it together with one beside it that has room."""
-        cursor = self._cursor
-        if not cursor.set_key(bound) or len(cursor.value()) > _SMALL:
-            return
-        if cursor.next() and self._has_room_for(bound):
-            self._merge(bound, bytes(cursor.key()))
-        elif cursor.set_key(bound) and cursor.prev() and self._has_room_for(bound):
-            self._merge(bytes(cursor.key()), bound)
+    def _put(self, bound: bytes, documents: list[tuple[bytes, bytes]]) -> None:
+        block = encode_block(documents)
+        self._cursor.put(bound, block)
+        self.written += len(block)
 
-    def _has_room_for(self, bound: bytes) -> bool:
-        return same_place(self._cursor.key(), bound) and len(self._cursor.value()) <= _ALONE
+    def _join(self, bound: bytes) -> None:
+        """If little is left in a block, put it together with those beside it that have room.
+
+        If nothing is, the one behind it may have got a neighbour that it can be put together with.
+        """
+        cursor = self._cursor
+        if not cursor.set_range(bound) or len(cursor.value()) > _SMALL:
+            return
+        bound = bytes(cursor.key())
+        if cursor.next() and self._go_together(bound, behind := bytes(cursor.key())):
+            self._merge(bound, behind)
+            bound = behind
+        cursor.set_key(bound)
+        if cursor.prev() and self._go_together(before := bytes(cursor.key()), bound):
+            self._merge(before, bound)
+
+    def _go_together(self, one: bytes, other: bytes) -> bool:
+        stored = [self._stored(bound) for bound in (one, other)]
+        sizes = [len(block) for block in stored]
+        count = sum(Block(block).count for block in stored)
+        fit = max(sizes) <= _ALONE and sum(sizes) <= BLOCK and count <= MOST
+        return fit and same_place(one, other)
 
     def _merge(self, first: bytes, second: bytes) -> None:
         """Two blocks that follow each other become one, which has the bound of the second."""
-        documents = [*self._take(first), *self._take(second)]
-        self._cursor.put(second, encode_block(documents))
+        self._put(second, [*self._take(first), *self._take(second)])
 
     def _take(self, bound: bytes) -> Iterator[tuple[bytes, bytes]]:
-        self._cursor.set_key(bound)
-        stored = bytes(self._cursor.value())
+        stored = bytes(self._stored(bound))
         self._cursor.delete()
         return Block(stored).items()
+
+    def _stored(self, bound: bytes) -> Stored:
+        self._cursor.set_key(bound)
+        stored: Stored = self._cursor.value()
+        return stored
 
 
 def _divided(bound: bytes, draft: _Draft) -> Iterator[tuple[bytes, list[tuple[bytes, bytes]]]]:
@@ -145,13 +171,14 @@ def _pieces(bound: bytes, draft: _Draft) -> list[list[tuple[bytes, bytes]]]:
     documents = sorted(draft.documents.items())
     sizes = [encoded_size(*document) for document in documents]
     whole = sum(sizes)
-    if whole <= BLOCK and max(sizes, default=0) <= _ALONE:
+    if whole <= BLOCK and len(documents) <= MOST and max(sizes, default=0) <= _ALONE:
         return [documents] if documents else []
-    most = BLOCK if bound == last_bound(bound) else _LOOSE
+    loose = bound != last_bound(bound)
+    most, count = (_LOOSE, MOST * 2 // 3) if loose else (BLOCK, MOST)
     pieces: list[list[tuple[bytes, bytes]]] = []
     room = 0
     for document, size in zip(documents, sizes, strict=True):
-        if size > min(room, _ALONE):
+        if size > min(room, _ALONE) or len(pieces[-1]) >= count:
             pieces.append([])
             room = most
         pieces[-1].append(document)

@@ -24,10 +24,12 @@ COMPRESSED = 0x02
 """In the datatype of a document."""
 
 _HEAD = struct.Struct(">IIQQB")
-_EXPIRY = slice(4, 8)
+EXPIRY = slice(4, 8)
+"""Where a record has its expiry, as a u32."""
+SEQNO = slice(8, 16)
+"""Where it has its sequence number, as a u64."""
 _NEVER = U32.pack(0)
 _LAST_SECOND = 0xFFFF_FFFE  # before the last expiry there can be
-_SEQNO = slice(8, 16)
 _DATATYPE = 24
 _SEVEN_BITS = 0x7F
 
@@ -81,19 +83,14 @@ def decode_record(record: bytes) -> Document:
     return Document(key, value, flags, expiry, seqno, cas, datatype)
 
 
-def record_seqno(record: bytes | memoryview) -> bytes:
-    """The sequence number, as it is stored."""
-    return bytes(record[_SEQNO])
-
-
 def record_expiry(record: bytes | memoryview) -> int:
     """When the document expires."""
-    return int.from_bytes(record[_EXPIRY], "big")
+    return int.from_bytes(record[EXPIRY], "big")
 
 
 def earliest_expiry(records: Iterable[bytes]) -> int:
     """When the first of the documents expires; 0 if none does."""
-    expiries = {record[_EXPIRY] for record in records} - {_NEVER}
+    expiries = {record[EXPIRY] for record in records} - {_NEVER}
     return int.from_bytes(min(expiries, default=_NEVER), "big")
 
 
@@ -107,9 +104,13 @@ def pack_now(now: float) -> bytes:
     return U32.pack(min(max(int(now), 0), _LAST_SECOND))
 
 
-def is_live(record: bytes | memoryview, now: bytes) -> bool:
-    """Whether the document has not expired. A document expires as its second begins."""
-    expiry = bytes(record[_EXPIRY])
+def is_live(record: bytes, now: bytes) -> bool:
+    """Whether the document has not expired."""
+    return is_to_come(record[EXPIRY], now)
+
+
+def is_to_come(expiry: bytes, now: bytes) -> bool:
+    """Whether a stored expiry is yet to come, or there is none: it comes as its second begins."""
     return expiry == _NEVER or expiry > now
 
 

@@ -14,7 +14,7 @@ from .errors import (
     WrongVBucketUuidError,
 )
 from .layout import U64, tally_key, unpack_tally, unpack_vbucket, vbucket_key
-from .records import record_seqno
+from .records import SEQNO
 from .requests import Range, Requirement, Sample, ScanRequest
 from .scan import Scan
 
@@ -109,7 +109,5 @@ class _Walk:
         """Whether any document of the vBucket has that sequence number: a walk over all of them."""
         cursor, wanted = self.txn.cursor(self._tables.documents), U64.pack(seqno)
         return any(
-            record_seqno(record) == wanted
-            for block in walk.blocks_of_vbucket(cursor, self._request.vb)
-            for record in block.records()
+            wanted in block.field(SEQNO) for block in walk.blocks_of_vbucket(cursor, self._request.vb)
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .blocks import Block, Items
 from .layout import PLACE, PREFIX, last_bound, same_place
-from .records import is_live, pack_now
+from .records import EXPIRY, is_to_come, pack_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,8 +82,9 @@ def live(found: Iterator[Items], clock: Clock) -> Iterator[Items]:
 def _left(part: Items, now: bytes) -> Iterator[Items]:
     start = part.start
     yield part.between(start, start)  # lest nothing be yielded for long
-    for at, record in enumerate(part.block.records()[part.start : part.stop], part.start):
-        if not is_live(record, now):
+    expiries = part.block.field(EXPIRY)
+    for at in range(part.start, part.stop):
+        if not is_to_come(expiries[at], now):
             if start < at:
                 yield part.between(start, at)
             start = at + 1

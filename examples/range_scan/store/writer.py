@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections import deque
+from functools import partial
 from threading import Condition, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -110,7 +111,7 @@ class Writer:
             while group:
                 group = group[self._write(group) :]
             if self._purging and monotonic() >= purge_due:
-                purged = self._attempt(self._purge)
+                purged = self._purge_as_room_allows()
                 more = isinstance(purged, int) and purged > 0
                 purge_due = monotonic() + (0 if more else self._settings.purge_interval)
         if self.failure is None:
@@ -148,7 +149,7 @@ class Writer:
         try:
             for mutation, _ in group:
                 outcomes.append(apply(batch, mutation, self._settings.inflate))
-                if batch.written > _GROUP_BYTES:
+                if batch.held > _GROUP_BYTES:
                     break
             self._finish(batch, growing=growing)
         finally:
@@ -162,11 +163,20 @@ class Writer:
     def _purging(self) -> bool:
         return self.failure is None and self._state.expiring() > 0
 
-    def _purge(self) -> int:
+    def _purge_as_room_allows(self) -> int | StoreError:
+        """On a full disk there is room to delete a few at a time."""
+        at_most = _GROUP_MUTATIONS
+        while True:
+            purged = self._attempt(partial(self._purge, at_most))
+            if not isinstance(purged, StoreFullError) or at_most == 1:
+                return purged
+            at_most //= 4
+
+    def _purge(self, at_most: int) -> int:
         """Delete expired documents. Returns how many."""
         batch = self._begin()
         try:
-            purged = batch.purge(_GROUP_MUTATIONS, _GROUP_BYTES)
+            purged = batch.purge(at_most, _GROUP_BYTES)
             if purged:
                 self._finish(batch, growing=False)
         finally:
