@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .tables import Tables
 
 _EXPIRY_SIZE = U32.size
-_PAGES = 16 << 10  # bytes that a document's change writes in LMDB's pages, beside blocks
+_PAGES = 24 << 10  # bytes that a document's change writes in LMDB's pages, beside blocks
 _FREED_SHARE = 256  # LMDB's list of the pages that a `clear` frees is smaller than they by this factor
 _NANOSECONDS = 1_000_000_000
 
