@@ -20,6 +20,7 @@ from examples.range_scan.store import (
     Mutation,
     Op,
     Outcome,
+    ScanRequest,
     Settings,
     Status,
     Store,
@@ -30,7 +31,7 @@ from examples.range_scan.store import (
     writer,
 )
 
-from .store_helpers import GUARD, Clock, write, write_all
+from .store_helpers import GUARD, Clock, scan_documents, write, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,6 +185,16 @@ def test_touch_gives_the_document_and_a_new_expiry(store: Store, clock: Clock) -
     assert outcome.cas > before.cas
     clock.now = 1_000_015
     assert store.get(0, 0, b"k") is not None
+
+
+def test_flush_deletes_what_was_written_just_before_it(store: Store) -> None:
+    """Also in the same transaction, which has not stored it yet."""
+    sets = [Mutation(op=Op.SET, key=b"%d" % number, expiry=2_000_000) for number in range(300)]
+    write_all(store, [*sets, Mutation(op=Op.FLUSH), Mutation(op=Op.ADD, key=b"behind")])
+    assert store.statistics().largest_group > 2
+    assert [document.key for document in scan_documents(store, ScanRequest(vb=0))] == [b"behind"]
+    assert store.get(0, 0, b"299") is None
+    assert store.tally(0, 0).documents == 1
 
 
 def test_expired_documents_are_purged(tmp_path: Path) -> None:
