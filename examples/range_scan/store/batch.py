@@ -12,6 +12,7 @@ from .directory import file_size
 from .drafts import Drafts
 from .layout import (
     META_CAS,
+    PLACE,
     PREFIX,
     U32,
     U64,
@@ -115,7 +116,7 @@ class Batch:
             if self.held > most_bytes:
                 return purged
             vb, collection = PREFIX.unpack_from(key)
-            self.delete(vb, collection, key[PREFIX.size :])
+            self.delete(vb, collection, key[PLACE:])
         return len(expired)
 
     def vbucket(self, vb: int) -> VBucket:

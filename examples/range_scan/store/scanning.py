@@ -1,4 +1,4 @@
-"""To open a scan: take the snapshot, check what is required of it, choose how to walk it."""
+"""To open a scan: take the snapshot, check what is required of it, begin to walk it."""
 
 from __future__ import annotations
 
