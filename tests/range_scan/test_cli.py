@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,14 +10,16 @@ import socket
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from examples.range_scan.__main__ import main
-from examples.range_scan.cli.load import cities
+from examples.range_scan.cli.documents import cities, json_lines
 from examples.range_scan.client import Client, Login, Range, RefusedError
 from tests.helpers import ROOT
 
@@ -101,6 +104,39 @@ def test_lines_of_json(port: int) -> None:
     assert "the most is 250" in failure(
         "load", *options, port=port, stdin=json.dumps({"id": "x" * 251})
     )
+
+
+def test_more_lines_than_fit_into_memory() -> None:
+    """They are read twice, to check them and to load them, and never are all there at once."""
+    lines = b"".join(
+        b'{"id": %d, "value": "%s"}\n' % (number, bytes(48).hex().encode()) for number in range(50_000)
+    )
+    read, write = os.pipe()
+
+    def feed() -> None:
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(lines)
+
+    feeding = threading.Thread(target=feed)
+    feeding.start()
+    tracemalloc.start()
+    try:
+        with os.fdopen(read, "rb") as pipe, json_lines(pipe, "id") as documents:
+            counts = [sum(1 for _ in documents) for _ in range(2)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    feeding.join()
+    assert counts == [50_000, 50_000]
+    assert peak < len(lines) / 4
+
+
+def test_a_line_that_is_too_long_is_not_read_whole() -> None:
+    """No document is so large, so it is a mistake."""
+    file, said = io.BytesIO(b"x" * 30_000_000), "line 1 is too long; the most is 20971520"
+    with json_lines(file, "id") as documents, pytest.raises(click.ClickException, match=said):
+        list(documents)
+    assert file.tell() < 21_000_000
 
 
 def test_statistics(port: int) -> None:
@@ -189,6 +225,27 @@ def test_a_full_disk_is_one_line(port: int, arguments: list[str]) -> None:
     assert done.returncode == 1
     (line,) = filter(str.strip, done.stderr.decode().split("\n"))
     assert line.startswith("Error: cannot read or write: [Errno 28] No space left on device; make room")
+
+
+def test_a_scan_needs_somewhere_to_write_to(port: int, tmp_path: Path) -> None:
+    """Without a standard output a file will do; without both, a line says so."""
+    command = f"{sys.executable} -m examples.range_scan scan --keys-only --limit 1 --port {port}"
+
+    def scan(options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S602 - a shell, because it can close what Popen would open
+            f"{command} {options} >&-",
+            shell=True,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    nowhere = scan("")
+    assert nowhere.returncode == 1
+    assert nowhere.stderr.startswith("Error: there is no standard output to write to")
+    assert scan(f"--output {tmp_path / 'keys'}").returncode == 0
+    assert len((tmp_path / "keys").read_text().splitlines()) == 1
 
 
 def test_a_server_of_something_else_is_noticed() -> None:

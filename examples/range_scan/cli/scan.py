@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from contextlib import suppress
 from time import perf_counter
 from typing import IO, TYPE_CHECKING
@@ -53,6 +54,9 @@ def scan(
 
     A line for each: the key, or JSON with key and value. Keys are in order within each vBucket.
     """
+    if output.name == "-" and sys.stdout is None:
+        msg = "there is no standard output to write to: give it one, or use --output FILE"
+        raise click.ClickException(msg)
     pick = _pick(prefix, start, end, sample, seed)
     number = 0 if collection is None else client.collection_id(collection)
     found = size = 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from examples.range_scan.cli.load import cities
+from examples.range_scan.cli.documents import cities
 
 from . import scanners
 from .outcome import FIGURES, Outcome, Scan, Span
