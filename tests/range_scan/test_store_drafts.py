@@ -162,6 +162,14 @@ def test_keys_that_come_in_order_fill_their_blocks(pair: Pair) -> None:
     assert average(pair) > 0.9
 
 
+def test_keys_that_come_backwards_leave_them_two_thirds_full(pair: Pair) -> None:
+    """As those do that begin with the time that is left: the newest first."""
+    for number in reversed(range(2000)):
+        pair.change({key_of(number): 200})
+    pair.check(drafts.BLOCK)
+    assert average(pair) > 0.6
+
+
 def test_keys_that_come_in_any_order_leave_them_half_full(pair: Pair) -> None:
     """Or more."""
     numbers = Random(1).sample(range(10_000), 3000)  # noqa: S311 - no secret

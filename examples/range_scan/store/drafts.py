@@ -170,10 +170,24 @@ def _divided(bound: bytes, draft: _Draft) -> Iterator[tuple[bytes, list[tuple[by
 def _pieces(bound: bytes, draft: _Draft) -> list[list[tuple[bytes, bytes]]]:
     documents = sorted(draft.documents.items())
     sizes = [encoded_size(*document) for document in documents]
-    whole = sum(sizes)
-    if whole <= BLOCK and len(documents) <= MOST and max(sizes, default=0) <= _ALONE:
+    if sum(sizes) <= BLOCK and len(documents) <= MOST and max(sizes, default=0) <= _ALONE:
         return [documents] if documents else []
     loose = bound != last_bound(bound)
+    if _grows_in_front(documents, draft.found):  # then room is to be left there
+        backwards = _cut(documents[::-1], sizes[::-1], loose=loose)
+        return [piece[::-1] for piece in reversed(backwards)]
+    return _cut(documents, sizes, loose=loose)
+
+
+def _grows_in_front(documents: list[tuple[bytes, bytes]], found: list[tuple[bytes, bytes]]) -> bool:
+    """Are there new documents before those that were found, and none behind them?"""
+    return bool(found) and documents[0][0] < found[0][0] and documents[-1][0] <= found[-1][0]
+
+
+def _cut(
+    documents: list[tuple[bytes, bytes]], sizes: list[int], *, loose: bool
+) -> list[list[tuple[bytes, bytes]]]:
+    """Pieces of them, each as large as may be but for the last."""
     most, count = (_LOOSE, MOST * 2 // 3) if loose else (BLOCK, MOST)
     pieces: list[list[tuple[bytes, bytes]]] = []
     room = 0
