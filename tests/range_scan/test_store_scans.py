@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+import lmdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ from examples.range_scan.store import (
     SeqnoMissingError,
     Settings,
     Store,
+    StoreDamagedError,
     TooManyScansError,
     UnknownCollectionError,
     UnknownVBucketError,
@@ -54,6 +56,8 @@ from .store_helpers import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from examples.range_scan.store.blocks import Items
 
 pytestmark = pytest.mark.tree
 
@@ -632,3 +636,18 @@ def test_scans_beside_writers_are_consistent(tmp_path: Path) -> None:
             assert rounds[0] - rounds[-1] <= 1
             scans += 1
         writer.join(GUARD)
+
+
+def test_a_scan_that_met_damage_has_no_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads on is told the same: it is not complete."""
+
+    def damaged(what: str) -> Iterator[Items]:
+        raise lmdb.CorruptedError(what)
+        yield
+
+    fill(store, 3)
+    with closing(store.open_scan(ScanRequest(vb=0))) as scan:
+        monkeypatch.setattr(scan, "_parts", damaged("a page"))
+        for _ in range(2):
+            with pytest.raises(StoreDamagedError, match="restore it from a copy"):
+                read_all(scan)

@@ -79,6 +79,7 @@ class Scan:
         self._lock = Lock()
         self._reading = Lock()
         self._ended: str | None = None
+        self._damage: str | None = None
         self._items = self._bytes = self._chunks = 0
 
     def __repr__(self) -> str:
@@ -162,11 +163,13 @@ class Scan:
         with self._lock:
             if self._ended is not None:
                 raise ScanCancelledError(self._ended)
+            if self._damage is not None:  # the walk is over, though not at its end
+                raise StoreDamagedError(self._damage)
             try:
                 taken, count, complete = self._take(items, size, exact=exact)
             except lmdb.Error as error:
-                msg = f"the store cannot be read ({error}): restore it from a copy"
-                raise StoreDamagedError(msg) from error
+                self._damage = f"the store cannot be read ({error}): restore it from a copy"
+                raise StoreDamagedError(self._damage) from error
             chunk = b"".join(taken)
             self._items += count
             self._bytes += len(chunk)
