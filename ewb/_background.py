@@ -73,7 +73,7 @@ class Stream:
     @property
     def has_chunks(self) -> bool:
         """Is there something to take?"""
-        return bool(self._handoff.chunks)
+        return bool(self._handoff.buffer.chunks)
 
     @property
     def suspended(self) -> bool:

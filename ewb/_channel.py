@@ -79,7 +79,7 @@ class ChunkSender(Generic[T]):
             TypeError: the chunk has no size in bytes, and no `size` was given to `open_channel`.
         """
         handoff = self._shared.handoff
-        size = handoff.size_of(chunk)
+        size = handoff.buffer.size_of(chunk)
         if not handoff.offer(chunk, size, self._check_open, blocks=False):
             raise trio.WouldBlock
 
@@ -96,7 +96,7 @@ class ChunkSender(Generic[T]):
             msg = "send() would block this Trio run: call it in a thread, or use send_nowait()"
             raise RuntimeError(msg)
         handoff, room = self._shared.handoff, self._shared.room
-        size = handoff.size_of(chunk)
+        size = handoff.buffer.size_of(chunk)
         while not handoff.offer(chunk, size, self._check_open, blocks=True):
             with room:
                 while handoff.suspended and not self._closed:

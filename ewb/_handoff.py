@@ -10,10 +10,10 @@
 
 Invariants:
 
-- `chunks` is appended to by the producer and taken from by the front end, with no lock: a list's
-  `append`, and copying or deleting a slice, are each atomic. `ledger.produced` has one writer, the
-  producer, *after* the append; so what it counts has been appended, and a drain that reads it first
-  and takes all chunks takes what it counts.
+- `buffer.chunks` is appended to by the producer and taken from by the front end, with no lock: a
+  list's `append`, and copying or deleting a slice, are each atomic. `ledger.produced` has one writer,
+  the producer, *after* the append; so what it counts has been appended, and a drain that reads it
+  first and takes all chunks takes what it counts.
 - All other fields are guarded by `lock`: who writes them holds it. Some are read without it, and tell
   what was so a moment ago; each is marked below. By two of these, `ledger.limit` and `ring_from`, the
   producer is sent to `_look_up`, which takes the lock.
@@ -38,11 +38,10 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 import attrs
 
 from ._bell import WORTHWHILE, Bell, Parked
+from ._buffer import Buffer
 from ._clock import clock
 from ._courtesy import PATIENCE
-from ._ledger import LOOK_UP, Ledger
-from ._sizes import checked_size, size_in_bytes
-from ._statistics import ChannelStatistics
+from ._ledger import LOOK_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from ._budget import Budget
     from ._courtesy import Courtesy
     from ._settings import Bounds
+    from ._statistics import ChannelStatistics
 
 T = TypeVar("T")
 
@@ -77,10 +77,6 @@ class End:
 
 def _nobody() -> None:
     """Is to be resumed any more."""
-
-
-class _Nothing:
-    """No chunk is of this type."""
 
 
 class Handoff(Generic[T]):
@@ -110,11 +106,6 @@ class Handoff(Generic[T]):
             resume_early: resume a suspended producer as soon as there is any room, not only when
                 most of the buffer is free.
         """
-        # A size of the user's is asked for once a chunk, by the producer; the front end, which must not
-        # run such code, finds the answers here. Appended to before `chunks`, taken from after.
-        self._sizes: list[int] | None = None if size is None else []
-        self._size = size_in_bytes if size is None else checked_size(size)
-        self._plain: type = bytes if size is None else _Nothing  # what `len` is right for
         self._post = post
         self._on_room = on_room
         self._resume_early = resume_early
@@ -122,12 +113,7 @@ class Handoff(Generic[T]):
         self._resume_at = bounds.max_chunks if resume_early else bounds.max_chunks // 4
         # Reentrant, because the collector may run a receiver's __del__ while its thread holds it.
         self.lock = threading.RLock()
-        self.chunks: list[T] = []
-        self.ledger = Ledger(bounds, budget)
-        # Drained, not yet handed to the caller of receive(); the last one first. (Lists: two deques
-        # would be most of what a channel weighs.) The front end looks here without the lock.
-        self._held: list[T] = []
-        self._held_sizes: list[int] | None = None if size is None else []  # theirs, as above
+        self.buffer = Buffer(bounds, size, budget)
         self._bell = Bell(moderation)
         # From here to `end`: written with the lock held, read without it too.
         self.ring_from = inf  # when a moderated reader may be worth waking (of `clock`)
@@ -139,15 +125,14 @@ class Handoff(Generic[T]):
         self._waits = False
         self._suspended_at = 0.0
         self._seconds_suspended = 0.0
-        # `_suspensions` is read without the lock too.
-        self._suspensions = self._batches = self._received = self._peak_chunks = self._peak_bytes = 0
+        self._suspensions = 0  # read without the lock too
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "ended" if self.end else "open"
-        bounds = self.ledger.bounds
+        ledger = self.buffer.ledger
         return (
-            f"<{state} channel at {id(self):#x}: {self._count()} of {bounds.max_chunks} chunks, "
-            f"{self.ledger.buffered} of {bounds.high_water} bytes>"
+            f"<{state} channel at {id(self):#x}: {self.buffer.count} of {ledger.bounds.max_chunks} "
+            f"chunks, {ledger.buffered} of {ledger.bounds.high_water} bytes>"
         )
 
     @property
@@ -167,7 +152,8 @@ class Handoff(Generic[T]):
         Raises:
             BaseException: whatever the generator raises, its `StopIteration` included.
         """
-        append, size, ledger, plain = self.chunks.append, self._measure, self.ledger, self._plain
+        buffer = self.buffer
+        append, size, plain, ledger = buffer.chunks.append, buffer.measure, buffer.plain, buffer.ledger
         produced, burst, computing = ledger.produced, 1, False
         started, cpu_started = clock(), thread_time()
         now, look_at_it = started, started + PATIENCE
@@ -193,7 +179,7 @@ class Handoff(Generic[T]):
                 if now >= look_at_it:
                     computing = courtesy.is_computing(started, cpu_started, now)
                     look_at_it = now + PATIENCE
-                if spent >= LEISURELY and now >= self.ring_from and len(self.chunks) >= WORTHWHILE:
+                if spent >= LEISURELY and now >= self.ring_from and len(buffer.chunks) >= WORTHWHILE:
                     break
                 burst = BURST if spent < burst * QUICK else 1
 
@@ -201,7 +187,7 @@ class Handoff(Generic[T]):
         """Ring if that is due; returns how many chunks may follow, 0 to stop. Thread: worker."""
         with self.lock:
             ring = self._ring_is_due(now)
-            room = 0 if self.stopping else self._grant()
+            room = 0 if self.stopping else self.buffer.grant()
             self._attend()
             self._waits = give_way and ring and room > 0
             turn = self._its_turn() if self._waits else None
@@ -210,13 +196,6 @@ class Handoff(Generic[T]):
         if turn is not None:
             self._give_way(turn)
         return room
-
-    def _measure(self, chunk: T) -> int:
-        """A chunk that is not plain bytes: its size, remembered if it is the user's to say."""
-        size = self._size(chunk)
-        if self._sizes is not None:
-            self._sizes.append(size)
-        return size
 
     def _give_way(self, turn: threading.Lock) -> None:
         """Leave the GIL to the front end, until it is back waiting here. Thread: worker, no lock held.
@@ -236,11 +215,11 @@ class Handoff(Generic[T]):
         Either way the credit goes back, for others to use meanwhile.
         """
         with self.lock:
-            runnable = self.stopping or self._grant() > 0
-            self.ledger.return_credit()
+            runnable = self.stopping or self.buffer.grant() > 0
+            self.buffer.ledger.return_credit()
             if not runnable:
                 self._suspend()
-            ring = bool(self.chunks) and self._disarm()
+            ring = bool(self.buffer.chunks) and self._disarm()
         if ring:
             self._ring()
         return runnable
@@ -256,9 +235,9 @@ class Handoff(Generic[T]):
             self.end = end
             self._unsuspend()
             if self.closed:
-                self._drop()
-            self._settle()
-            self.ledger.return_credit()
+                self.buffer.drop()
+            self.buffer.settle()
+            self.buffer.ledger.return_credit()
             ring = self._disarm()
             self._on_room = _nobody  # it may know who knows this channel
         if ring:
@@ -267,10 +246,6 @@ class Handoff(Generic[T]):
             self._post(then)
 
     # -- producer: threads of the user's, which share `lock` ------------------------------------
-
-    def size_of(self, chunk: T) -> int:
-        """How much of `high_water` a chunk takes. Thread: any, without the lock: it is user code."""
-        return self._size(chunk)
 
     def offer(
         self, chunk: T, size: int, check: Callable[[], None] | None = None, *, blocks: bool = True
@@ -283,16 +258,13 @@ class Handoff(Generic[T]):
         with self.lock:
             if check is not None:
                 check()
-            if self._grant() == 0:
-                self.ledger.return_credit()
+            if self.buffer.grant() == 0:
+                self.buffer.ledger.return_credit()
                 if blocks and not self.suspended:
                     self._suspend()
                 return False
-            if self._sizes is not None:
-                self._sizes.append(size)
-            self.chunks.append(chunk)
-            self.ledger.produced += size
-            self.ledger.return_credit()
+            self.buffer.append(chunk, size)
+            self.buffer.ledger.return_credit()
             ring = self._ring_is_due(clock())
         if ring:
             self._ring()
@@ -303,7 +275,8 @@ class Handoff(Generic[T]):
     @property
     def ready(self) -> bool:
         """Is there something to look at: a chunk, or an end? Thread: front end."""
-        return bool(self.chunks or self._held or self.end is not None or self.closed)
+        buffer = self.buffer
+        return bool(buffer.chunks or buffer.held or self.end is not None or self.closed)
 
     def drain(self, *, lend: bool = False) -> list[T]:
         """All chunks there are, which now belong to the caller. Thread: front end.
@@ -312,15 +285,9 @@ class Handoff(Generic[T]):
             lend: they count against the shared memory until they are `returned`.
         """
         with self.lock:
-            before = self.ledger.drained
-            batch = self._drain()
-            if lend:
-                self.ledger.lent += self.ledger.drained - before
-            if self._held:
-                batch = [*reversed(self._held), *batch]
-            if self._held or self._held_sizes:
-                self._forget_held()
-            self._received += len(batch)
+            batch = self.buffer.take_all(lend=lend)
+            if batch:
+                self._bell.served(clock())
             resume = self._resume()
         if resume:
             self._on_room()
@@ -329,7 +296,7 @@ class Handoff(Generic[T]):
     def returned(self) -> None:
         """All that was lent is sent. Thread: front end."""
         with self.lock:
-            self.ledger.lent = 0
+            self.buffer.ledger.lent = 0
             resume = self._resume()
         if resume:
             self._on_room()
@@ -337,19 +304,16 @@ class Handoff(Generic[T]):
     def drain_one(self) -> list[T]:
         """The first chunk there is, if there is one, and hold the others. Thread: front end."""
         with self.lock:
-            held, ledger = self._held, self.ledger
-            if not held:
-                self._hold()
-                if not held:
+            buffer = self.buffer
+            if not buffer.held:
+                if not buffer.hold():
                     return []
-            chunk = held.pop()
-            size = self._held_sizes.pop() if self._held_sizes else size_in_bytes(chunk)
-            ledger.held = ledger.held - size if held and ledger.held > size else 0
-            self._received += 1
+                self._bell.served(clock())
+            chunk = buffer.take_one()
             # The budget need not know of each chunk: it learns of them with the last, or when the
             # producer may go on.
-            few = len(held) + len(self.chunks) <= self._resume_at
-            resume = (not held or (few and self.suspended)) and self._resume()
+            few = buffer.count <= self._resume_at
+            resume = (not buffer.held or (few and self.suspended)) and self._resume()
         if resume:
             self._on_room()
         return [chunk]
@@ -403,7 +367,7 @@ class Handoff(Generic[T]):
             if self.closed:
                 return
             self.closed = True
-            self._drop()
+            self.buffer.drop()
             self._attend()
             self._release()
             resume = self._resume()
@@ -435,86 +399,14 @@ class Handoff(Generic[T]):
     def statistics(self) -> ChannelStatistics:
         """What went through and what is here now. Thread: any."""
         with self.lock:
-            self._settle()
-            self._note_peaks()
             suspended = clock() - self._suspended_at if self.suspended else 0.0
-            return ChannelStatistics(
-                chunks=self._received,
-                bytes=self.ledger.received,
-                batches=self._batches,
+            return self.buffer.statistics(
                 doorbells=self._bell.rings,
                 suspensions=self._suspensions,
                 seconds_suspended=self._seconds_suspended + suspended,
-                buffered_chunks=self._count(),
-                buffered_bytes=self.ledger.buffered,
-                peak_chunks=self._peak_chunks,
-                peak_bytes=self._peak_bytes,
-                high_water=self.ledger.bounds.high_water,
-                max_chunks=self.ledger.bounds.max_chunks,
             )
 
     # -- with the lock held ---------------------------------------------------------------------
-
-    def _count(self) -> int:
-        """Chunks produced and not yet received."""
-        return len(self.chunks) + len(self._held)
-
-    def _settle(self) -> None:
-        """Bring the counts up to date."""
-        # A drain may have taken a chunk that was not counted yet. With nothing left in `chunks`,
-        # all that is counted has been drained. `produced` is read first: what it counts was
-        # appended before, so finding `chunks` empty after that proves it.
-        self._count_drained()
-        self.ledger.settle()
-
-    def _count_drained(self) -> None:
-        """`_settle`, of which the budget does not learn."""
-        ledger = self.ledger
-        produced = ledger.produced
-        if not self.chunks:
-            if self._held:
-                ledger.held += produced - ledger.drained
-            ledger.drained = produced
-
-    def _note_peaks(self) -> None:
-        """Before chunks leave, or when none are added for a while: when peaks are."""
-        self._peak_chunks = max(self._peak_chunks, self._count())
-        self._peak_bytes = max(self._peak_bytes, self.ledger.buffered)
-
-    def _grant(self) -> int:
-        self._count_drained()
-        return self.ledger.grant(self._count())
-
-    def _drain(self) -> list[T]:
-        """Take all of `chunks`. The caller settles."""
-        produced = self.ledger.produced
-        count = len(self.chunks)
-        if count == 0:
-            return []
-        self._note_peaks()
-        batch = self.chunks[:count]
-        del self.chunks[:count]
-        if self._sizes is not None and self._held_sizes is not None:
-            self._held_sizes.extend(self._sizes[:count])
-            del self._sizes[:count]
-        self.ledger.drained = produced
-        self._batches += 1
-        self._bell.served(clock())
-        return batch
-
-    def _hold(self) -> None:
-        """Drain for `drain_one`, which takes from the end."""
-        before = self.ledger.drained
-        self._held.extend(reversed(self._drain()))
-        if self._held_sizes is not None:
-            self._held_sizes.reverse()
-        self.ledger.held = self.ledger.drained - before
-
-    def _forget_held(self) -> None:
-        self._held.clear()
-        if self._held_sizes is not None:
-            self._held_sizes.clear()
-        self.ledger.held = 0
 
     def _its_turn(self) -> threading.Lock:
         if self._turn is None:
@@ -528,19 +420,8 @@ class Handoff(Generic[T]):
             self._waits = False
             self._turn.release()
 
-    def _drop(self) -> None:
-        """Forget all chunks."""
-        self._settle()
-        self._note_peaks()
-        self.ledger.dropped += self.ledger.buffered
-        self.chunks.clear()
-        if self._sizes is not None:
-            self._sizes.clear()
-        self._forget_held()
-        self.ledger.drained = self.ledger.produced
-
     def _suspend(self) -> None:
-        self._note_peaks()
+        self.buffer.note_peaks()
         self.suspended = True
         self._suspensions += 1
         self._suspended_at = clock()
@@ -551,12 +432,12 @@ class Handoff(Generic[T]):
         A worker's not before most of the buffer is free, lest it wake for each chunk that is received;
         a thread of the user's at once, lest others take all the room there is.
         """
-        self._settle()
+        self.buffer.settle()
         if not self.suspended:
             return False
-        count = self._count()
-        room = self.ledger.has_room if self._resume_early else self.ledger.is_nearly_empty
-        may_go_on = room(count) and not self.ledger.is_starved()
+        ledger = self.buffer.ledger
+        room = ledger.has_room if self._resume_early else ledger.is_nearly_empty
+        may_go_on = room(self.buffer.count) and not ledger.is_starved()
         return (self.stopping or may_go_on) and self._unsuspend()
 
     def _unsuspend(self) -> bool:
@@ -570,8 +451,8 @@ class Handoff(Generic[T]):
         """Is the reader to be woken for the chunks there are? If so, the caller must `_ring`."""
         if self._bell.parked is Parked.NO:
             return False
-        count = len(self.chunks)
-        half_full = self.ledger.is_half_full(count)
+        count = len(self.buffer.chunks)
+        half_full = self.buffer.ledger.is_half_full(count)
         return self._bell.is_due(count, now, half_full=half_full) and self._disarm()
 
     def _disarm(self) -> bool:
@@ -584,7 +465,7 @@ class Handoff(Generic[T]):
     def _attend(self) -> None:
         """Set the hints that the producer reads without the lock."""
         if self.stopping or self._bell.wants_any:
-            self.ledger.limit = LOOK_UP
+            self.buffer.ledger.limit = LOOK_UP
         self.ring_from = self._bell.early
 
     # -- without the lock -----------------------------------------------------------------------

@@ -152,7 +152,7 @@ def fill(handoff: Handoff[Any], iterator: Iterator[Any], until: float) -> None:
 
 
 def offer(handoff: Handoff[Any], *chunks: bytes) -> list[bool]:
-    return [handoff.offer(chunk, handoff.size_of(chunk)) for chunk in chunks]
+    return [handoff.offer(chunk, handoff.buffer.size_of(chunk)) for chunk in chunks]
 
 
 def end_of(iterator: Iterator[bytes], handoff: Handoff[Any]) -> object:
@@ -1080,7 +1080,7 @@ class GatedHandoff(Handoff[Any]):
 def test_arm_after_the_chunk_was_added(front: FrontEnd) -> None:
     """Added first: the front end that arms finds the chunk, does not wait, and is not rung for."""
     handoff = channel(front)
-    handoff.chunks = chunks = GatedChunks()
+    handoff.buffer.chunks = chunks = GatedChunks()
     chunks.gate = Gate()
     producer = Thread(lambda: end_of(iter([b"x"]), handoff))
     assert chunks.gate.reached.wait(GUARD)
@@ -1119,7 +1119,7 @@ def test_a_chunk_is_added_between_arming_and_looking(front: FrontEnd) -> None:
     handoff = GatedHandoff(
         Bounds(), size=None, moderation=MODERATION, post=front.post, on_room=front.room
     )
-    handoff.chunks = chunks = GatedChunks()
+    handoff.buffer.chunks = chunks = GatedChunks()
     chunks.gate, makes, looks = Gate(), Gate(), Gate()
 
     def one() -> Iterator[bytes]:
@@ -1162,7 +1162,7 @@ def test_a_chunk_is_added_in_the_midst_of_a_drain(
     """A chunk that comes while others are taken stays, and so does its size."""
     budget = Budget(1000)
     handoff = channel(front, budget=budget)
-    handoff.chunks = chunks = GatedCopy()
+    handoff.buffer.chunks = chunks = GatedCopy()
     chunks.gate, makes = Gate(), Gate()
 
     def two() -> Iterator[bytes]:
@@ -1221,7 +1221,7 @@ def test_close_or_drain_in_the_midst_of_suspending(
 ) -> None:
     """Who closes or drains while a producer is being suspended resumes it, once."""
     handoff = channel(front, high_water=10)
-    handoff.ledger = ledger = GatedLedger(handoff.ledger.bounds, None)
+    handoff.buffer.ledger = ledger = GatedLedger(handoff.buffer.ledger.bounds, None)
     ledger.gate = None
     fill(handoff, repeat(bytes(10)), FOREVER)
     ledger.gate = Gate()

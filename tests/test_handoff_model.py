@@ -140,7 +140,7 @@ class Channel:
             on_room=self.on_room,
             budget=budget,
         )
-        self.handoff.chunks = Chunks(self.added)
+        self.handoff.buffer.chunks = Chunks(self.added)
 
     def __repr__(self) -> str:
         return repr(self.handoff)

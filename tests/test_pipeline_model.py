@@ -447,7 +447,7 @@ class PipelineMachine(RuleBasedStateMachine):
         assert all(command.queued for command in pipeline._ready)
         assert len(set(pipeline._ready)) == len(pipeline._ready)
         for producer in self.workers.producers:
-            assert len(producer.handoff.chunks) <= MAX_CHUNKS
+            assert len(producer.handoff.buffer.chunks) <= MAX_CHUNKS
 
     @invariant()
     def answers_are_in_order(self) -> None:
@@ -574,8 +574,8 @@ class PipelineMachine(RuleBasedStateMachine):
         while self.workers.posted:
             self.deliver(1)
         assert all(background.finished.is_set() for background in self.pipeline.drop())
-        assert not any(producer.handoff.ledger.lent for producer in self.workers.producers)
-        assert not any(producer.handoff.chunks for producer in self.workers.producers)
+        assert not any(producer.handoff.buffer.ledger.lent for producer in self.workers.producers)
+        assert not any(producer.handoff.buffer.chunks for producer in self.workers.producers)
 
 
 async def test_pipeline_against_its_model(caplog: pytest.LogCaptureFixture) -> None:

@@ -168,9 +168,9 @@ async def test_a_waker_is_the_front_ends(watcher: Watcher) -> None:
     ("break_it", "said"),
     [
         (lambda handoff: setattr(handoff, "suspended", True), "writes Handoff.suspended"),
-        (lambda handoff: handoff._received, "reads Handoff._received"),
-        (lambda handoff: setattr(handoff, "chunks", []), "writes Handoff.chunks"),
-        (lambda handoff: setattr(handoff.ledger, "limit", 1), "writes Ledger.limit"),
+        (lambda handoff: handoff.buffer._received, "reads Buffer._received"),
+        (lambda handoff: setattr(handoff.buffer, "chunks", []), "writes Buffer.chunks"),
+        (lambda handoff: setattr(handoff.buffer.ledger, "limit", 1), "writes Ledger.limit"),
     ],
 )
 async def test_what_breaks_a_rule_is_seen(
@@ -190,7 +190,7 @@ async def test_a_second_writer_is_seen(watcher: Watcher) -> None:
     handoff = Handoff[bytes](
         Bounds(1, 1), size=None, moderation=0.0, post=lambda _: True, on_room=lambda: None
     )
-    handoff.ledger.produced = 1
+    handoff.buffer.ledger.produced = 1
     assert not watcher.wrong
-    await trio.to_thread.run_sync(setattr, handoff.ledger, "produced", 2)
+    await trio.to_thread.run_sync(setattr, handoff.buffer.ledger, "produced", 2)
     assert "writes Ledger.produced" in watcher.wrong.pop()

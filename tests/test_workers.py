@@ -885,7 +885,7 @@ def _broken_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     rest = _handoff.Handoff.rest
 
     def breaks(handoff: _handoff.Handoff[Any]) -> bool:
-        if handoff.ledger.bounds.max_chunks == UNLUCKY:
+        if handoff.buffer.ledger.bounds.max_chunks == UNLUCKY:
             fail(OSError("the thread is broken"))
         return rest(handoff)
 

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from ewb._bell import Bell
 from ewb._budget import Budget
+from ewb._buffer import Buffer
 from ewb._call import Call
 from ewb._channel import ChunkSender, _Shared
 from ewb._courtesy import Courtesy
@@ -62,13 +63,15 @@ def _all(rule: Rule, names: str) -> dict[str, Rule]:
 
 TABLES: Final[dict[type, dict[str, Rule]]] = {
     Handoff: {
-        # Two threads change the lists `chunks` and `_sizes` without a lock: see its module. `_held` is
-        # changed with the lock, and looked at without it too.
-        **_all(C, "_size _plain _post _resume_early lock ledger _bell _resume_at"),
-        **_all(C, "chunks _sizes _held"),
+        **_all(C, "_post _resume_early lock buffer _bell _resume_at"),
         **_all(H, "ring_from suspended closed cut end _suspensions _on_room _turn"),
-        **_all(G, "_held_sizes _waits _suspended_at _seconds_suspended _batches _received"),
-        **_all(G, "_peak_chunks _peak_bytes"),
+        **_all(G, "_waits _suspended_at _seconds_suspended"),
+    },
+    Buffer: {
+        # Two threads change the lists `chunks` and `_sizes` without a lock: see its module. `held` is
+        # changed with the lock, and looked at without it too.
+        **_all(C, "size_of plain ledger chunks _sizes held"),
+        **_all(G, "_held_sizes _batches _received _peak_chunks _peak_bytes"),
     },
     Ledger: {
         **_all(C, "bounds half_high_water _half_chunks _most_at_once _budget"),
@@ -177,7 +180,7 @@ class Locks:
     def made(self, thing: Any) -> None:
         """An object is made, and nobody else has it yet."""
         if isinstance(thing, Handoff):
-            for part in (thing.ledger, thing._bell):
+            for part in (thing.buffer, thing.buffer.ledger, thing._bell):
                 self._of[id(part)] = (part, thing.lock)
         elif isinstance(thing, Threads):
             self._of_jobs = thing._lock

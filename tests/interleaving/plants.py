@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from ewb import _channel
 from ewb._bell import Bell
+from ewb._buffer import Buffer
 from ewb._doorbell import Doorbell
 from ewb._handoff import Handoff
 from ewb._threads import Threads
@@ -119,10 +120,10 @@ PLANTS: Final = [
         "drain",
         [
             (
-                "        batch = self._drain()\n",
+                "        batch = self.buffer.take_all(lend=lend)\n",
                 (
                     "        resume = self._unsuspend()\n    if resume:\n        self._on_room()\n"
-                    "    with self.lock:\n        batch = self._drain()\n"
+                    "    with self.lock:\n        batch = self.buffer.take_all(lend=lend)\n"
                 ),
             ),
             ("        resume = self._resume()\n    if resume:\n        self._on_room()\n", ""),
@@ -165,7 +166,7 @@ PLANTS: Final = [
     ),
     Plant(
         "delete more than was copied",
-        Handoff,
+        Buffer,
         "_drain",
         [("del self.chunks[:count]", "del self.chunks[:]")],
         Filling("two chunks", chunks=2),

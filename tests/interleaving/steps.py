@@ -184,11 +184,11 @@ class StepList(list[Any]):
 
     def _check_bounds(self) -> None:
         handoff, run = self._handoff, current_run()
-        inner = handoff.__dict__
-        there = [*self.peek(), *inner["_held"].peek()]
-        bounds = handoff.ledger.bounds
+        held: Any = handoff.buffer.held
+        there = [*self.peek(), *held.peek()]
+        bounds = handoff.buffer.ledger.bounds
         full = len(there) >= bounds.max_chunks or sum(map(len, there)) >= bounds.high_water
-        if full and run is not None and not inner["closed"]:
+        if full and run is not None and not handoff.__dict__["closed"]:
             run.fail(f"a chunk too many: there are {there} within {bounds}")
 
     def peek(self) -> list[Any]:
@@ -294,10 +294,11 @@ def _watch(access: Access) -> None:
 
 def _made(thing: object) -> None:
     if isinstance(thing, Handoff):
-        thing.chunks = StepList(thing, "chunks")
-        thing._held = StepHeld(thing)
-        if thing._sizes is not None:
-            thing._sizes = StepList(thing, "sizes")
+        buffer = thing.buffer
+        buffer.chunks = StepList(thing, "chunks")
+        buffer.held = StepHeld(thing)
+        if buffer._sizes is not None:
+            buffer._sizes = StepList(thing, "sizes")
 
 
 @contextmanager
