@@ -26,8 +26,8 @@ from ._frame_meter import FrameMeter
 from ._pipeline import Pipeline
 from ._protocol import ProtocolError
 from ._send import send_at_once, send_in_turn
+from ._waiting import wait_whatever_comes
 from ._waker import Waker
-from ._workers import wait_whatever_comes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

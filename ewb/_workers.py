@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._backstop import time_is_real
+from ._block import Block
 from ._brief_lock import BriefLock
 from ._budget import Budget
 from ._courtesy import Courtesy
@@ -17,7 +18,6 @@ from ._doorbell import current_doorbell
 from ._from_thread import Portal, portals
 from ._handoff import Handoff
 from ._producer import Producer, name_of
-from ._receiver import ChunkReceiver
 from ._settings import (
     HIGH_WATER,
     MAX_CHUNKS,
@@ -31,12 +31,14 @@ from ._settings import (
 from ._statistics import WorkersStatistics
 from ._switch_interval import switch_interval as held_switch_interval
 from ._threads import Threads, Worker
+from ._waiting import wait_whatever_comes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from ._job import Job
+    from ._receiver import ChunkReceiver
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,6 +65,7 @@ class Workers:
         # Made once: of what each producer holds, the collector visits every piece again and again.
         self._schedule = self._threads.schedule
         self._forget = self.forget
+        self._leave = self.leave
         self._channel: Callable[..., Handoff[Any]] = partial(
             Handoff,
             moderation=settings.moderation,
@@ -133,8 +136,7 @@ class Workers:
         bounds = Bounds(high_water, max_chunks)
         start = partial(fn, *args)
         begin = partial(self.begin, start, name_of(fn), bounds, size, same_thread=same_thread)
-        block: _Block[T] = _Block(self, begin)
-        return block
+        return Block[T](begin, self._leave)
 
     def post(self, call: Callable[[], object]) -> bool:
         """Have the front end call something soon; False if its run is over. Thread: any."""
@@ -274,45 +276,6 @@ class Workers:
             self._courtesy.end()
 
 
-class _Block(Generic[T]):
-    """What `Workers.produce` returns. Not made with a generator, which is several objects more."""
-
-    __slots__ = ("_begin", "_producer", "_receiver", "_workers")
-
-    def __init__(self, workers: Workers, begin: Callable[[], Producer]) -> None:
-        self._workers = workers
-        self._begin: Callable[[], Producer] | None = begin
-        self._producer: Producer  # from here on: once it was entered
-        self._receiver: ChunkReceiver[T, Any]
-
-    @enable_ki_protection
-    async def __aenter__(self) -> ChunkReceiver[T, Any]:
-        begin, self._begin = self._begin, None
-        if begin is None:
-            msg = "this block was entered before: call produce() for each `async with`"
-            raise RuntimeError(msg)
-        self._producer = begin()
-        leave = partial(_left, self._workers, self._producer)
-        self._receiver = ChunkReceiver(self._producer.handoff, leave)
-        return self._receiver
-
-    @enable_ki_protection
-    async def __aexit__(self, *_: object) -> None:
-        producer, receiver = self._producer, self._receiver
-        del self._producer, self._receiver  # they know the error whose traceback knows this block
-        self._workers.leave(producer)
-        if not producer.over:
-            await wait_whatever_comes(producer.finished)
-        error = producer.closing_error
-        if error is None:
-            error = receiver.unread_exit()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error, producer, receiver  # break the cycle through this frame
-
-
 @asynccontextmanager
 @enable_ki_protection
 async def open_workers(
@@ -373,33 +336,9 @@ async def open_workers(
             kept = None  # break the cycle through this frame
 
 
-async def _left(workers: Workers, producer: Producer) -> None:
-    """Have it closed, and wait for that."""
-    workers.leave(producer)
-    await producer.finished.wait()
-
-
 def _joined(kept: BaseException | None, group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What to raise for what the block raised, if it did, and what the nursery did after it."""
     errors = [*group.exceptions] if kept is None else [kept, *group.exceptions]
     if all(isinstance(error, KeyboardInterrupt) for error in errors):
         return errors[0]  # a Ctrl-C, or several, while the nursery waited for the threads
     return group if kept is None else BaseExceptionGroup(group.message, errors)
-
-
-async def wait_whatever_comes(*events: trio.Event) -> None:
-    """Wait for all, and only then let a cancellation or a `KeyboardInterrupt` have its way.
-
-    Raises:
-        KeyboardInterrupt: one came meanwhile: Trio interrupts the main task even in a shield.
-    """
-    interrupt: KeyboardInterrupt | None = None
-    for event in events:
-        while not event.is_set():
-            try:
-                with trio.CancelScope(shield=True):
-                    await event.wait()
-            except KeyboardInterrupt as error:
-                interrupt = error
-    if interrupt is not None:
-        raise interrupt

@@ -120,7 +120,7 @@ TABLES: Final[dict[type, dict[str, Rule]]] = {
     Waker: _all(FRONT, "_task _woken"),
     Workers: {
         **_all(C, "_settings _nursery _doorbell _budget _courtesy _threads"),
-        **_all(C, "_schedule _forget _channel"),
+        **_all(C, "_schedule _forget _leave _channel"),
         **_all(FRONT, "_jobs _closed"),
     },
 }
