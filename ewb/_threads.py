@@ -12,7 +12,7 @@ Invariants, all guarded by `_lock`:
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 import trio
@@ -51,7 +51,7 @@ class Threads:
         self._time_slice = time_slice
         # Reentrant: the collector may close a channel, and so schedule its producer, in here.
         self._lock = BriefLock()
-        self._shared: deque[Job] = deque()
+        self._shared: OrderedDict[Job, None] = OrderedDict()  # any of which may be withdrawn
         self._owner: dict[Job, Worker] = {}
         self._idle: set[Worker] = set()
         self._stopping = False
@@ -66,7 +66,7 @@ class Threads:
                 return
             owner = self._owner.get(producer)
             if owner is None:
-                self._shared.append(producer)
+                self._shared[producer] = None
                 worker = self._choose(producer) if self._idle else None
             else:
                 owner.ready.append(producer)
@@ -81,7 +81,7 @@ class Threads:
         with self._lock:
             if producer in self._owner or producer not in self._shared or producer.begun:
                 return False
-            self._shared.remove(producer)
+            del self._shared[producer]
         return True
 
     def stop(self) -> None:
@@ -154,7 +154,7 @@ class Threads:
 
     def _pick(self, worker: Worker) -> Job | None:
         if self._shared and (worker.shared_next or not worker.ready):
-            producer = self._shared.popleft()
+            producer, _ = self._shared.popitem(last=False)
             if producer.same_thread:
                 self._owner[producer] = worker
                 worker.bound.add(producer)

@@ -478,3 +478,29 @@ def test_reprs() -> None:
     """For people who debug."""
     threads, _ = pool()
     assert repr(threads.workers[0]) == "<Worker 0, 0 producers bound, running None>"
+
+
+class Withdrawn:
+    """A job that counts how often it is compared with another one."""
+
+    compared = 0
+    same_thread = begun = ended = lost = False
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Withdrawn.compared += 1
+        return self is other
+
+
+def test_who_withdraws_many_looks_at_no_others() -> None:
+    """A client that leaves may have thousands queued; to search for each would hold the loop up."""
+    threads = Threads(1, 0.1)
+    jobs: list[Any] = [Withdrawn() for _ in range(1000)]
+    for job in jobs:
+        threads.schedule(job)
+    for job in reversed(jobs[1:]):
+        assert threads.withdraw(job)
+        assert not threads.withdraw(job)
+    assert threads.snapshot()[2] == 1
+    assert Withdrawn.compared == 0
