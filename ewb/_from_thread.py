@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 from trio._threads import PARENT_TASK_DATA, Run, RunSync
-from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    Task,
+    current_task,
+    enable_ki_protection,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -95,6 +102,7 @@ class Portal:
             self._started = True
             self._nursery.start_soon(self._serve, call)
 
+    @enable_ki_protection  # a lost message would leave the thread waiting; what is run is not protected
     async def _serve(self, call: Callable[[], object]) -> None:
         """Run what the producer's thread sends, one message at a time, until `close`."""
         self._task = current_task()

@@ -13,6 +13,7 @@ import trio.testing
 from trio import _threads as trio_threads
 
 import ewb
+from ewb import _from_thread
 from ewb._threads import Threads
 
 from .helpers import GUARD, fail, until
@@ -861,3 +862,29 @@ def test_pinned_the_way_of_check_cancelled() -> None:
     plain.start()
     plain.join(GUARD)
     assert asked == [0, 0, "called"]
+
+
+async def test_an_interrupt_comes_between_the_messages_of_no_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A Ctrl-C finds what the task runs for the thread, or waits: no message is lost."""
+    waits: list[bool] = []
+
+    async def noted(abort: Callable[[Any], Any]) -> Any:
+        waits.append(trio.lowlevel.currently_ki_protected())
+        return await trio.lowlevel.wait_task_rescheduled(abort)
+
+    monkeypatch.setattr(_from_thread, "wait_task_rescheduled", noted)
+
+    def producer() -> Generator[bool]:
+        yield trio.from_thread.run_sync(trio.lowlevel.currently_ki_protected)
+        yield trio.from_thread.run(protected)
+
+    async def protected() -> bool:
+        await trio.lowlevel.checkpoint()
+        return trio.lowlevel.currently_ki_protected()
+
+    async with ewb.open_workers(1) as workers, workers.produce(producer, size=int) as chunks:
+        assert [chunk async for chunk in chunks] == [False, False]
+    assert len(waits) == 3
+    assert all(waits)
