@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ._pieces import JOINED, MOST_LOOKED_AT, Vectors, in_pieces
 from ._turns import Turns
@@ -33,6 +34,7 @@ _CLOSED: Final = frozenset({errno.EBADF, errno.ENOTSOCK})
 _busy: set[int] = set()  # id() of streams that a send_batch is at; each is alive meanwhile
 
 
+@enable_ki_protection
 async def send_batch(stream: trio.abc.SendStream, batch: Sequence[Chunk]) -> None:
     """Write all chunks of a batch to a stream. Thread: front end.
 
@@ -150,8 +152,10 @@ def _ignore(_: int) -> None:
 
 def _checked(batch: Sequence[Chunk]) -> Sequence[Chunk]:
     """The batch as something to slice, of chunks whose `len` is their bytes."""
+    if not isinstance(batch, list):
+        batch = list(batch)  # whatever it is: of an iterator nothing would be left after a look
     if set(map(type, batch)) <= _PLAIN:
-        return batch if isinstance(batch, list) else list(batch)
+        return batch
     return [_flat(chunk, index) for index, chunk in enumerate(batch)]
 
 
@@ -180,7 +184,11 @@ def _real_socket() -> type[trio.socket.SocketType]:
 
 def _has_descriptor(connection: trio.socket.SocketType) -> bool:
     """Can the system write to it, and many pieces at once? It cannot if it is closed."""
-    return hasattr(os, "writev") and type(connection) is _real_socket() and connection.fileno() >= 0
+    try:
+        is_real = type(connection) is _real_socket()
+    except OSError:  # no descriptor is free to find out
+        return False
+    return hasattr(os, "writev") and is_real and connection.fileno() >= 0
 
 
 @contextmanager

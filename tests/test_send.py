@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tracemalloc
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import trio
@@ -414,6 +415,27 @@ async def test_a_batch_may_be_any_sequence() -> None:
     batch = (b"a", bytes(LARGE))
     await ewb.send_batch(stream, batch)
     assert stream.received == joined(batch)
+
+
+@pytest.mark.parametrize("sizes", [[1, 2], [LARGE, 1]], ids=["small", "large"])
+async def test_a_batch_may_come_from_an_iterator(sizes: list[int]) -> None:
+    """It is not meant to be one, but nothing of it is lost."""
+    stream = Recorder()
+    once: Any = map(bytes, sizes)
+    await ewb.send_batch(stream, once)
+    assert stream.received == bytes(sum(sizes))
+
+
+async def test_without_a_descriptor_to_spare_it_sends_all_the_same(
+    pair: tuple[trio.SocketStream, trio.SocketStream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To find out what a real socket is takes one, the first time."""
+
+    def none_left() -> NoReturn:
+        raise OSError(errno.EMFILE, "no descriptor")
+
+    monkeypatch.setattr(_send, "_real_socket", none_left)
+    assert await sent_through(*pair, [b"x", bytes(LARGE)]) == b"x" + bytes(LARGE)
 
 
 @pytest.mark.parametrize("bad", ["text", "", None, 0, 7, [1, 2], {"a": 1}, object()], ids=repr)
