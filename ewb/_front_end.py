@@ -253,7 +253,7 @@ class FrontEnd(Generic[Req, S]):
                 try:
                     await self._slots.acquire()
                 except BaseException:
-                    await trio.aclose_forcefully(stream)
+                    await self._close(stream)
                     raise
                 connections.start_soon(self._serve_in_slot, stream)
 
@@ -290,5 +290,12 @@ class FrontEnd(Generic[Req, S]):
 
     async def _turn_away(self, stream: trio.abc.Stream) -> None:
         self._counters.refused += 1
-        await trio.aclose_forcefully(stream)
+        await self._close(stream)
         await trio.lowlevel.checkpoint()
+
+    async def _close(self, stream: trio.abc.Stream) -> None:
+        """Nobody serves it; and what goes wrong with one client ends no others."""
+        try:
+            await trio.aclose_forcefully(stream)
+        except Exception:
+            logger.exception("closing the stream of a client that was not served failed")

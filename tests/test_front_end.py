@@ -9,7 +9,7 @@ import ssl
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import trio
@@ -590,6 +590,41 @@ async def test_who_was_accepted_and_has_no_place_is_closed_at_shutdown() -> None
             assert await everything(first) == b""
             await first.aclose()
             await second.aclose()
+
+
+async def test_a_stream_that_cannot_be_turned_away_ends_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither if no protocol can be made for it, nor if there is no place, nor after the shutdown."""
+
+    def no_protocol() -> NoReturn:
+        raise ValueError
+
+    with trio.fail_after(GUARD):
+        async with ewb.open_workers(1) as workers, trio.open_nursery() as nursery:
+            front_end = ewb.FrontEnd(no_protocol, Engine(), workers)
+            listener = ScriptedListener(
+                Unclosable(memory_stream_pair()[1]), Unclosable(memory_stream_pair()[1])
+            )
+            await nursery.start(front_end.serve_listeners, [listener])
+            await until(lambda: front_end.statistics().refused == 2)
+            front_end.shutdown()
+        async with ewb.open_workers(1) as workers:
+            await turned_away_at_shutdown(ewb.FrontEnd(Lines, Engine(), workers, max_connections=1))
+    told = [record.getMessage() for record in errors_logged(caplog.records)]
+    assert told.count("closing the stream of a client that was not served failed") == 3
+
+
+async def turned_away_at_shutdown(front_end: ewb.FrontEnd[str, Status]) -> None:
+    """One client is served, and another one waits for its place."""
+    ours, theirs = memory_stream_pair()
+    listener = ScriptedListener(theirs, Unclosable(memory_stream_pair()[1]))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(front_end.serve_listeners, [listener])
+        await until(lambda: not listener.script)
+        await wait_all_tasks_blocked()
+        front_end.shutdown()
+        await ours.aclose()
 
 
 async def test_a_listener_that_cannot_accept_any_more_ends_it_all() -> None:
