@@ -277,6 +277,8 @@ class Pipeline(Generic[Req, S]):
                 return  # it is queued again when its turn comes
             if self._write(command, background) and end is None:
                 return  # it is watched again when these are sent
+            if command.background is not background:
+                return  # a hook has cancelled it
         if end is not None:
             self._ended(command, background, end)
         elif not background.watch():

@@ -1266,6 +1266,19 @@ async def test_a_lost_connection_drops_its_commands_and_closes_their_work() -> N
     log.assert_closed()
 
 
+async def test_a_hook_may_cancel_the_command_whose_first_chunk_it_sees() -> None:
+    """Also if its producer has ended by then; it is answered once."""
+
+    class Impatient(ewb.Hook[str, Any]):
+        def first_chunk(self, cookie: ewb.Cookie[Any, Any], at: float) -> None:
+            cookie.cancel()
+
+    async with open_bench({"s1": streams(lambda: [b"1"])}, hooks=[Impatient()]) as bench:
+        bench.feed("s1")
+        await bench.until_sent("s1=CANCELLED")
+        assert [sent for sent in bench.sent if "=" in sent] == ["s1=CANCELLED"]
+
+
 async def test_no_producer_of_a_lost_connection_is_still_open_when_all_is_closed() -> None:
     """What was cancelled before, and is still being closed, is waited for as well."""
     gate = Gate()
