@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from ._errors import as_the_readers
+from ._frames import forget_locals
 from ._handoff import End
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Call:
             error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # not this frame
             error = as_the_readers(error, self.name)
             outcome = End(error=error, traceback=error.__traceback__)
+            forget_locals(error)  # what is in them ends here, and not on the event loop
         self._finish(outcome)
         return False
 

@@ -5,7 +5,8 @@ Invariants:
 - The generator, its `finally` included, runs on workers only, one slice at a time, in the context that
   `produce` was called in. It is closed by whoever runs the slice in which it ends, or in which its
   channel is found closed.
-- `finished` is set, on the front end, after the generator is closed, or will never be started.
+- `finished` is set, on the front end, after the generator is closed, or will never be started. By then
+  nothing of it is alive in an error's traceback.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from __future__ import annotations
 import contextvars
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ._errors import as_the_readers, without_cancelled
+from ._frames import forget_locals, related
 from ._handoff import End, Handoff
 
 if TYPE_CHECKING:
@@ -185,7 +187,9 @@ class Producer:
         An error of read-ahead goes with the unread chunks. Not so what a `finally` raises, once
         `Cancelled` was raised in a `trio.from_thread` call; nor what must never be lost.
         """
-        return not isinstance(error, Exception) or _began_with_cancelled(error)
+        if not isinstance(error, Exception):
+            return True
+        return any(isinstance(one, trio.Cancelled) for one in related(error))
 
     def _close(self, end: End) -> None:
         iterator, self._iterator = self._iterator, None
@@ -200,6 +204,9 @@ class Producer:
             # A generator that yields while it is closed lives on, in its error's traceback. What it has
             # yet to run it runs when it is dropped: so here.
             del iterator, close
+        for passed in (end.error, self.closing_error):
+            if passed is not None:
+                forget_locals(passed)  # for the same reason
         self._finish(end)
 
     def _note_closing(self, error: BaseException, end: End) -> None:
@@ -246,20 +253,3 @@ def _contexts_of(error: BaseException) -> list[BaseException]:
         found[id(one)] = one
         one = one.__context__
     return [*found.values()]
-
-
-def _began_with_cancelled(error: BaseException) -> bool:
-    """Was a `Cancelled` being handled when this was raised, or when what it came from was?"""
-    seen: set[int] = set()
-    open_ones: list[BaseException | None] = [error]
-    while open_ones:
-        one = open_ones.pop()
-        if one is None or id(one) in seen:
-            continue
-        if isinstance(one, trio.Cancelled):
-            return True
-        seen.add(id(one))
-        open_ones += (one.__cause__, one.__context__)
-        if isinstance(one, BaseExceptionGroup):
-            open_ones += cast("BaseExceptionGroup[BaseException]", one).exceptions
-    return False

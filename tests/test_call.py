@@ -318,3 +318,24 @@ async def test_nothing_is_kept_of_a_call_that_is_over() -> None:
             await until(lambda: refs[0]() is None)
         finally:
             gc.enable()
+
+
+async def test_what_its_error_leaves_in_its_midst_ends_on_its_worker() -> None:
+    """Though its owner keeps the error."""
+    ended: list[int] = []
+
+    def lines() -> Iterator[bytes]:
+        try:
+            yield b"one"
+        finally:
+            ended.append(threading.get_ident())
+
+    def fails() -> None:
+        source = lines()
+        raise ValueError(next(source))
+
+    async with ewb.open_workers(1) as workers:
+        end = await Owner(workers, fails).wait()
+        assert isinstance(end.error, ValueError)
+        assert len(ended) == 1
+        assert ended != [threading.get_ident()]

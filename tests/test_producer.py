@@ -216,6 +216,37 @@ async def test_async_functions_are_refused(fn: Callable[[], Iterable[bytes]]) ->
     gc.collect()
 
 
+@pytest.mark.parametrize("kind", ["generator", "map"])
+async def test_what_an_error_leaves_in_its_midst_ends_on_its_worker(kind: str) -> None:
+    """Before the block is left, though whoever keeps the error keeps its traceback."""
+    ended: list[int] = []
+
+    def lines() -> Iterator[bytes]:
+        try:
+            yield from (b"good", b"bad", b"good")
+        finally:
+            ended.append(threading.get_ident())
+
+    def checked(line: bytes) -> bytes:
+        if line == b"bad":
+            raise ValueError(line)
+        return line
+
+    def rows() -> Iterator[bytes]:
+        source = lines()
+        for line in source:
+            yield checked(line)
+
+    make = rows if kind == "generator" else lambda: map(checked, lines())
+    async with ewb.open_workers(1) as workers, workers.produce(make) as chunks:
+        assert await chunks.receive() == b"good"
+        with pytest.raises(ValueError, match="bad") as info:
+            await chunks.receive()
+    assert [entry.name for entry in info.traceback][-1] == "checked"
+    assert len(ended) == 1
+    assert ended != [threading.get_ident()]
+
+
 async def test_what_cannot_be_iterated_is_refused() -> None:
     """The error names the producer and what it returned."""
 
