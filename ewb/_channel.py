@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ._doorbell import current_doorbell
 from ._handoff import End, Handoff
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+_OURS: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+"""What `send` raises: then the reader is gone, or the sender closed."""
+
+
 class _Shared(Generic[T]):
     """What all clones of a sender share: `open` is guarded by the channel's lock."""
 
@@ -29,17 +34,18 @@ class _Shared(Generic[T]):
         self.handoff: Handoff[T]
         self.room: threading.Condition
         self.open = 0
-        # Written without the lock, but only True, and before its writer takes the lock to count itself
-        # out: so whoever counts out the last, and then reads this, sees it.
-        self.dropped = False
+        # Why the end is no good one. Written without the lock, but before its writer takes the lock to
+        # count itself out: so whoever counts out the last, and then reads this, sees one.
+        self.broken: str | None = None
 
 
 class ChunkSender(Generic[T]):
     """Sends chunks from a thread of the user's to a `ChunkReceiver`. From `open_channel`.
 
     Several threads may share one, or each have its own `clone`. The reader sees the end once all are
-    closed. Chunks of one thread stay in order. If one is dropped without having been closed, the
-    reader gets a `trio.BrokenResourceError` at the end.
+    closed. Chunks of one thread stay in order. If one is dropped without having been closed, or its
+    `with` block is left by an error, not all may have been sent: then the reader gets a
+    `trio.BrokenResourceError` at the end.
     """
 
     def __init__(self, shared: _Shared[T]) -> None:
@@ -61,13 +67,18 @@ class ChunkSender(Generic[T]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if exc_value is not None and not isinstance(exc_value, _OURS):
+            self._shared.broken = (
+                f"the block of a sender of this channel was left by {type(exc_value).__name__}"
+            )
         self.close()
 
     def __del__(self) -> None:
         if not self._closed:
-            self._shared.dropped = True
+            self._shared.broken = "a sender of this channel was dropped without being closed"
             self.close()
 
+    @enable_ki_protection
     def send_nowait(self, chunk: T) -> None:
         """Send, if there is room. Thread: any.
 
@@ -107,10 +118,11 @@ class ChunkSender(Generic[T]):
         if self._closed:
             msg = "this sender was closed"
             raise trio.ClosedResourceError(msg)
-        if self._shared.handoff.closed:
+        if self._shared.handoff.closed or self._shared.handoff.dropped:
             msg = "nobody will read: the receiver was closed or dropped, or its Trio run is over"
             raise trio.BrokenResourceError(msg)
 
+    @enable_ki_protection
     def clone(self) -> ChunkSender[T]:
         """Another sender to the same channel, to be closed on its own. Thread: any.
 
@@ -123,6 +135,7 @@ class ChunkSender(Generic[T]):
                 raise trio.ClosedResourceError(msg)
             return ChunkSender(self._shared)
 
+    @enable_ki_protection
     def close(self) -> None:
         """Send no more through this one. Closing again does nothing. Thread: any."""
         shared = self._shared
@@ -134,8 +147,7 @@ class ChunkSender(Generic[T]):
             last = shared.open == 0
             shared.room.notify_all()
         if last:
-            msg = "a sender of this channel was dropped without being closed"
-            error = trio.BrokenResourceError(msg) if shared.dropped else None
+            error = trio.BrokenResourceError(shared.broken) if shared.broken else None
             shared.handoff.finish(End(error=error))
 
     def statistics(self) -> ChannelStatistics:

@@ -15,6 +15,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ class Doorbell:
     def __repr__(self) -> str:
         return f"<Doorbell at {id(self):#x}, {len(self._calls)} calls waiting>"
 
+    @enable_ki_protection  # once it says that it is out, it has to be rung
     def post(self, call: Callable[[], object]) -> bool:
         """Have the front end call `call`, which must not raise, soon. Thread: any.
 
@@ -68,8 +70,8 @@ class Doorbell:
     def _answer(self) -> None:
         """Thread: front end."""
         with self._lock:
+            self._out = False  # first: what the collector posts after this is rung for
             calls, self._calls = self._calls, []
-            self._out = False
         for call in calls:
             call()
 

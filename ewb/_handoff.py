@@ -14,9 +14,9 @@ Invariants:
   list's `append`, and copying or deleting a slice, are each atomic. `ledger.produced` has one writer,
   the producer, *after* the append; so what it counts has been appended, and a drain that reads it
   first and takes all chunks takes what it counts.
-- All other fields are guarded by `lock`: who writes them holds it. Some are read without it, and tell
-  what was so a moment ago; each is marked below. By two of these, `ledger.limit` and `ring_from`, the
-  producer is sent to `_look_up`, which takes the lock.
+- All other fields but `dropped` are guarded by `lock`: who writes them holds it. Some are read without
+  it, and tell what was so a moment ago; each is marked below. By two of these, `ledger.limit` and
+  `ring_from`, the producer is sent to `_look_up`, which takes the lock.
 - No lost wake-up: the front end arms (`ledger.limit = LOOK_UP`) *before* it looks at `chunks`; the
   producer appends *before* it looks at `limit`. Whichever comes second sees the other.
 
@@ -111,7 +111,7 @@ class Handoff(Generic[T]):
         self._resume_early = resume_early
         # Chunks, above which a suspended producer need not be thought of.
         self._resume_at = bounds.max_chunks if resume_early else bounds.max_chunks // 4
-        # Reentrant, because the collector may run a receiver's __del__ while its thread holds it.
+        # Reentrant: the collector may drop a sender, and so close it, while its thread holds this.
         self.lock = threading.RLock()
         self.buffer = Buffer(bounds, size, budget)
         self._bell = Bell(moderation)
@@ -119,6 +119,7 @@ class Handoff(Generic[T]):
         self.ring_from = inf  # when a moderated reader may be worth waking (of `clock`)
         self.suspended = False
         self.closed = False  # nobody will read
+        self.dropped = False  # the same, and it will be closed soon; written without the lock
         self.cut = False  # nothing more is to be produced, though somebody may read what there is
         self.end: End | None = None
         self._turn: threading.Lock | None = None  # released for a worker that waits in _give_way
@@ -359,10 +360,7 @@ class Handoff(Generic[T]):
             waker()
 
     def close(self) -> None:
-        """Nobody will read: drop what there is, and have the producer stop.
-
-        Thread: any; the collector may call it.
-        """
+        """Nobody will read: drop what there is, and have the producer stop. Thread: any."""
         with self.lock:
             if self.closed:
                 return
@@ -373,6 +371,15 @@ class Handoff(Generic[T]):
             resume = self._resume()
         if resume:
             self._on_room()
+
+    def close_soon(self) -> None:
+        """Have the front end close it: the collector calls this, whatever locks its thread holds.
+
+        Thread: any.
+        """
+        self.dropped = True
+        if not (self.closed or self._post(self.close)):
+            self.close()  # the front end's run is over
 
     def cut_short(self) -> None:
         """Have the producer stop; what it has produced can still be read. Thread: front end."""

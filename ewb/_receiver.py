@@ -57,8 +57,8 @@ class ChunkReceiver(trio.abc.ReceiveChannel[T], Generic[T, R]):
         return f"<ChunkReceiver of {self._handoff!r}>"
 
     def __del__(self) -> None:
-        # Senders must not wait for a reader that is no more. Never raises, takes no new lock.
-        self._handoff.close()
+        # Senders must not wait for a reader that is no more. Never raises.
+        self._handoff.close_soon()
 
     @enable_ki_protection
     def receive_batch_nowait(self) -> list[T]:

@@ -230,6 +230,7 @@ class Workers:
                 )
                 raise RuntimeError(msg) from failure[0]
 
+    @enable_ki_protection
     async def _run(self, worker: Worker, begun: trio.Event, failure: list[RuntimeError]) -> None:
         """A worker's task: as structured as any, so the nursery waits for the thread."""
 

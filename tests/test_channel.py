@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import ewb
+from ewb._handoff import Handoff
 
 from .helpers import GUARD, until
 
@@ -290,6 +291,34 @@ class ReaderGone:
         """It is garbage in a cycle, and is collected, here in another thread."""
         Cycle(receivers.pop())
         await trio.to_thread.run_sync(gc.collect)
+
+
+async def test_who_drops_the_reader_is_told_at_once() -> None:
+    """Though it is closed only when the front end has its turn."""
+    sender, receiver = open_channel()
+    sender.send_nowait(b"x")
+    del receiver
+    with pytest.raises(trio.BrokenResourceError, match="nobody will read"):
+        sender.send_nowait(b"y")
+    sender.close()
+
+
+async def test_a_reader_is_collected_in_the_midst_of_a_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the thread holds just then, it is told, and does not wait for ever."""
+    suspend = Handoff._suspend
+
+    def collected(handoff: Handoff[bytes]) -> None:
+        gc.collect()
+        suspend(handoff)
+
+    sender, receiver = open_channel(max_chunks=1)
+    fill(sender)
+    Cycle(receiver)
+    del receiver
+    monkeypatch.setattr(Handoff, "_suspend", collected)
+    with pytest.raises(trio.BrokenResourceError, match="nobody will read"):
+        await in_thread(partial(sender.send, b"late"))
+    sender.close()
 
 
 gone = pytest.mark.parametrize("go", [ReaderGone.closed, ReaderGone.dropped, ReaderGone.collected])
@@ -665,3 +694,26 @@ def test_a_channel_belongs_to_a_run() -> None:
     """Outside of Trio no channel can be opened."""
     with pytest.raises(RuntimeError):
         open_channel()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+async def test_a_sender_whose_block_fails_tells_its_reader(error: type[BaseException]) -> None:
+    """Not all may have been sent, so the end is no good one; what was sent comes first."""
+    sender, receiver = open_channel()
+    sender.send_nowait(b"x")
+    with pytest.raises(error), sender:
+        raise error
+    assert await receiver.receive() == b"x"
+    with pytest.raises(trio.BrokenResourceError, match=f"left by {error.__name__}"):
+        await receiver.receive()
+
+
+async def test_a_sender_whose_block_is_left_by_its_own_error_is_just_closed() -> None:
+    """The reader is gone, or the sender was closed: nobody is left to be told."""
+    sender, receiver = open_channel()
+    clone = sender.clone()
+    clone.close()
+    with pytest.raises(trio.ClosedResourceError), sender:
+        clone.send_nowait(b"x")
+    with pytest.raises(trio.EndOfChannel):
+        await receiver.receive()

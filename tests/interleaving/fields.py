@@ -66,6 +66,7 @@ TABLES: Final[dict[type, dict[str, Rule]]] = {
         **_all(C, "_post _resume_early lock buffer _bell _resume_at"),
         **_all(H, "ring_from suspended closed cut end _suspensions _on_room _turn"),
         **_all(G, "_waits _suspended_at _seconds_suspended"),
+        **_all(Rule.ALIKE, "dropped"),
     },
     Buffer: {
         # Two threads change the lists `chunks` and `_sizes` without a lock: see its module. `held` is
@@ -86,7 +87,7 @@ TABLES: Final[dict[type, dict[str, Rule]]] = {
     },
     Budget: {**_all(C, "limit _lock"), **_all(H, "used")},
     Doorbell: {**_all(C, "_token _lock"), **_all(G, "_calls _out _over"), **_all(FRONT, "_channels")},
-    _Shared: {**_all(C, "handoff room"), **_all(G, "open"), **_all(Rule.ALIKE, "dropped")},
+    _Shared: {**_all(C, "handoff room"), **_all(G, "open"), **_all(Rule.LATEST, "broken")},
     ChunkSender: {**_all(C, "_shared"), **_all(H, "_closed")},
     Threads: {
         **_all(C, "workers _time_slice _lock"),
