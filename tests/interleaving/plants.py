@@ -192,7 +192,10 @@ PLANTS: Final = [
         "_answer",
         [
             (
-                "calls, self._calls = self._calls, []\n        self._out = False\n",
+                (
+                    "self._out = False  # first: what the collector posts after this is rung for\n"
+                    "        calls, self._calls = self._calls, []\n"
+                ),
                 "calls = list(self._calls)\n",
             ),
             (
