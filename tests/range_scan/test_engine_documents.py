@@ -5,10 +5,13 @@ from __future__ import annotations
 import struct
 import time
 from random import Random
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from examples.range_scan import store as stores
+from examples.range_scan.engine.writing import Writing
 from examples.range_scan.wire import (
     Datatype,
     Feature,
@@ -19,6 +22,7 @@ from examples.range_scan.wire import (
     snappy,
     vbucket_of,
 )
+from examples.range_scan.wire.requests import DocumentRequest, GetAndTouch, Head, Touch
 
 from .server_helpers import EVERYTHING, VBUCKETS, RawClient, context_of, serving
 
@@ -163,6 +167,26 @@ def test_touch_of_nothing_is_not_found(client: RawClient) -> None:
     """Nor is GAT's."""
     for opcode in (Opcode.TOUCH, Opcode.GAT):
         assert client.call(opcode, key=b"\0k", extras=bytes(4)).code == Status.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("request_", "keeps"),
+    [
+        (Touch(Head(Opcode.TOUCH), 0, b"k", expiry=0), False),
+        (GetAndTouch(Head(Opcode.GAT), 0, b"k", with_key=False, expiry=0), True),
+    ],
+    ids=["TOUCH", "GAT"],
+)
+def test_only_a_write_that_answers_with_the_document_keeps_it(
+    request_: DocumentRequest, *, keeps: bool
+) -> None:
+    """Else a thousand of a few bytes each would hold as many documents, until they are answered."""
+    outcome = stores.Outcome(stores.Status.OK, document=stores.Document(b"k", b"v", 0, 0, 1, 1, 0))
+    store: Any = SimpleNamespace(submit=lambda _, callback: callback(outcome))
+    session: Any = SimpleNamespace(vbucket_of=lambda _: 0)
+    cookie: Any = SimpleNamespace(request=request_, stash=None, notify=lambda: None)
+    Writing(store).write(session, cookie)
+    assert (cookie.stash.document is not None) == keeps
 
 
 def test_quiet_commands_speak_only_if_there_is_something_to_say(client: RawClient) -> None:

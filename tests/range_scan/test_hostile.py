@@ -266,12 +266,13 @@ def test_pieces_that_inflate_are_written_one_by_one(server: ServerProcess) -> No
     [
         Frame(Opcode.NOOP),
         Frame(Opcode.GET, key=b"\0large"),
+        Frame(Opcode.GAT, key=b"\0large", extras=bytes(4)),
         Frame(Opcode.STAT),
         Frame(Opcode.SET, key=b"\0small", extras=bytes(8), value=bytes(1000)),
         Frame(Opcode.RANGE_SCAN_CONTINUE, extras=bytes(28)),
         Frame(0xEE),
     ],
-    ids=["NOOP", "GET", "STAT", "SET", "CONTINUE", "unknown"],
+    ids=["NOOP", "GET", "GAT", "STAT", "SET", "CONTINUE", "unknown"],
 )
 def test_pipelines_without_end(server: ServerProcess, frame: Frame) -> None:
     """A client that sends for ever, and reads nothing: it is not read any more, others are served."""

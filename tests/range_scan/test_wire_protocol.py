@@ -34,6 +34,7 @@ from examples.range_scan.wire.requests import (
     CreateScan,
     Delete,
     Get,
+    GetAndTouch,
     Head,
     KeyRange,
     Noop,
@@ -182,6 +183,12 @@ def test_values_that_are_written_beside_each_other_are_bounded() -> None:
     for write in writes:
         protocol.encode_end(write, Status.SUCCESS, None)
     assert protocol.order(writes[0]) is ewb.Order.REORDER
+
+
+def test_documents_that_are_touched_are_got_one_at_a_time() -> None:
+    """Each is held until it is on disk, and a few bytes ask for the largest."""
+    gat = GetAndTouch(Head(Opcode.GAT, 7), 0, b"k", with_key=False, expiry=0)
+    assert protocol_with(Feature.UNORDERED, Feature.SNAPPY).order(gat) is ewb.Order.SERIAL
 
 
 def test_values_that_are_made_plain_are_read_one_at_a_time() -> None:

@@ -121,6 +121,8 @@ class Writing:
 
 def _written(cookie: Cookie, outcome: Outcome) -> None:
     """Thread: the store's writer."""
+    if not isinstance(cookie.request, GetAndTouch):
+        outcome = outcome._replace(document=None)  # it may be large, and the cookie may wait for long
     cookie.stash = outcome
     cookie.notify()
 

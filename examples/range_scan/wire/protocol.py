@@ -4,8 +4,9 @@ Invariants:
 
 - Until `trust` is called, no frame of more than `UNTRUSTED_FRAME` bytes is taken.
 - Writes that run beside each other have `MAX_BESIDE` bytes of values at most, compressed ones and what
-  they are made plain to; what comes then waits for them. So does a read whose value may have to be made
-  plain, which takes memory for each.
+  they are made plain to; what comes then waits for them.
+- A command that keeps a whole document while it is parked runs beside no other: GAT, which has it until
+  it is on disk, and GET if its value may have to be made plain.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ from .requests import (
     CreateScan,
     Delete,
     Get,
-    GetAndTouch,
     GetMeta,
     Store,
     Touch,
@@ -60,7 +60,6 @@ MAX_BESIDE: Final = 16 * 1024 * 1024
 REORDERED: Final = frozenset(
     {
         Get,
-        GetAndTouch,
         GetMeta,
         Store,
         Concatenate,
@@ -141,7 +140,7 @@ class BinaryProtocol:
             or request.head.barrier
             or request.head.quiet  # or a NOOP after it might overtake its error
             or self._held > MAX_BESIDE
-            or (Feature.SNAPPY not in self.features and isinstance(request, Get | GetAndTouch))
+            or (Feature.SNAPPY not in self.features and isinstance(request, Get))
         ):
             return ewb.Order.SERIAL
         return ewb.Order.REORDER
