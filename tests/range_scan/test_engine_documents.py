@@ -116,6 +116,17 @@ def test_append_and_prepend_need_something_to_add_to(client: RawClient) -> None:
     assert client.call(Opcode.GET, key=b"\0k").value == b"abc"
 
 
+@pytest.mark.parametrize("opcode", [Opcode.APPEND, Opcode.PREPEND])
+def test_nothing_that_comes_compressed_adds_nothing(client: RawClient, opcode: Opcode) -> None:
+    """Snappy takes a byte to say so, which is none of the document's."""
+    client.set(b"k", b"v")
+    piece = snappy.deflate(b"")
+    assert piece
+    reply = client.call(opcode, key=b"\0k", value=piece, datatype=Datatype.SNAPPY)
+    assert reply.code == Status.SUCCESS
+    assert client.call(Opcode.GET, key=b"\0k").value == b"v"
+
+
 def test_counters_count(client: RawClient) -> None:
     """Up, and down to nothing; made if wanted; only numbers."""
     assert (

@@ -59,12 +59,12 @@ class Writing:
         if isinstance(cookie.stash, Outcome):
             return _answer(session, cookie, cookie.stash)
         request = cast("DocumentRequest", cookie.request)
-        plain = b""
-        if isinstance(request, Store | Concatenate) and request.datatype & Datatype.SNAPPY:
-            if not cookie.resumed and snappy.plain_size(request.value) > INFLATED_HERE:
+        value = b""
+        if isinstance(request, Store | Concatenate):
+            if not cookie.resumed and _is_for_a_worker(request):
                 return cookie.run(snappy.inflate, request.value)
-            plain = _plain(cookie, request.value)
-        return self._submit(cookie, self._mutation(session.vbucket_of(request), request, plain))
+            value = _value(cookie, request)
+        return self._submit(cookie, self._mutation(session.vbucket_of(request), request, value))
 
     def flush(self, _: Session, cookie: Cookie) -> Answer:
         """Remove all documents."""
@@ -81,7 +81,7 @@ class Writing:
             raise of_store(error) from error
         return ewb.Status.WOULD_BLOCK
 
-    def _mutation(self, vbucket: int, request: DocumentRequest, plain: bytes) -> Mutation:
+    def _mutation(self, vbucket: int, request: DocumentRequest, value: bytes) -> Mutation:
         make = partial(
             Mutation,
             vb=vbucket,
@@ -93,13 +93,13 @@ class Writing:
             case Store():
                 return make(
                     op=_OPS[request.kind],
-                    value=request.value,
+                    value=value,
                     flags=request.flags,
                     expiry=self._expiry(request.expiry),
                     datatype=request.datatype,
                 )
             case Concatenate():
-                return make(op=_OPS[request.kind], value=plain or request.value)
+                return make(op=_OPS[request.kind], value=value)
             case Count():
                 return make(
                     op=_OPS[request.kind],
@@ -125,6 +125,21 @@ def _written(cookie: Cookie, outcome: Outcome) -> None:
         outcome = outcome._replace(document=None)  # it may be large, and the cookie may wait for long
     cookie.stash = outcome
     cookie.notify()
+
+
+def _is_for_a_worker(request: Store | Concatenate) -> bool:
+    """Whether making its value plain takes longer than handing it over."""
+    if not request.datatype & Datatype.SNAPPY:
+        return False
+    return snappy.plain_size(request.value) > INFLATED_HERE
+
+
+def _value(cookie: Cookie, request: Store | Concatenate) -> bytes:
+    """What is written: a piece plain; a whole value as it came, if it can be made plain."""
+    if not request.datatype & Datatype.SNAPPY:
+        return request.value
+    plain = _plain(cookie, request.value)
+    return plain if isinstance(request, Concatenate) else request.value
 
 
 def _plain(cookie: Cookie, value: bytes) -> bytes:
