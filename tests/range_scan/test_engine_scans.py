@@ -560,6 +560,34 @@ def test_compressed_documents_are_scanned_as_they_are_or_made_plain(
     assert {one.datatype for one in plain} == {0}
 
 
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"size": 1}, [1] * 6),
+        ({"size": 2 * 10_000}, [2, 2, 2]),
+        ({"size": 2 * 10_100}, [3, 3]),
+        ({"size": 10**6}, [6]),
+        ({"size": 10**6, "items": 4}, [4, 2]),
+        ({"size": 10**6, "milliseconds": 60_000}, [6]),
+    ],
+)
+def test_a_limit_of_bytes_is_one_of_what_is_sent(
+    port: int, client: RawClient, limits: dict[str, int], expected: list[int]
+) -> None:
+    """Not of the few that the store has, compressed: the document that reaches it is the last."""
+    packed = snappy.deflate(bytes(10_000))
+    for number in range(6):
+        client.set(b"c%d" % number, packed, datatype=Datatype.SNAPPY)
+    with RawClient(port) as other:
+        uuid, counts = created(other.begin(*WITHOUT_SNAPPY)), list[int]()
+        end = None
+        while end != Status.SCAN_COMPLETE:
+            last, values = other.continue_scan(uuid, **limits)
+            end = last.code
+            counts.append(sum(1 for _ in documents_in(values)))
+    assert [count for count in counts if count] == expected
+
+
 # -- limits of the store ------------------------------------------------------------------------------
 
 

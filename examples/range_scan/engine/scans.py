@@ -7,6 +7,8 @@ client does not read, the producer is suspended. CANCEL drops a scan, whoever re
 from __future__ import annotations
 
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from examples.range_scan.store import Limits, Scan, ScanEnd, UnknownVBucketError
@@ -85,6 +87,8 @@ def _read(scan: Scan, limits: Limits) -> Generator[bytes, None, Status]:
 
 def _read_plain(scan: Scan, limits: Limits) -> Generator[bytes, None, Status]:
     """Read a part of a scan for a client that knows no snappy. Thread: worker."""
+    if limits.bytes:
+        return (yield from _read_one_by_one(scan, limits))
     chunks = scan.read(limits)
     while True:
         try:
@@ -92,6 +96,18 @@ def _read_plain(scan: Scan, limits: Limits) -> Generator[bytes, None, Status]:
         except StopIteration as stop:
             return _ENDS[cast("ScanEnd", stop.value)]
         yield _plain(chunk)
+
+
+def _read_one_by_one(scan: Scan, limits: Limits) -> Generator[bytes, None, Status]:
+    """As `_read_plain`, up to so many plain bytes, which the store cannot count. Thread: worker."""
+    deadline = monotonic() + limits.seconds if limits.seconds else inf
+    items = size = 0
+    while chunk := b"".join(map(_plain, scan.read(Limits(items=1)))):
+        yield chunk
+        items, size = items + 1, size + len(chunk)
+        if size >= limits.bytes or items == limits.items or monotonic() >= deadline:
+            return Status.SCAN_MORE
+    return Status.SCAN_COMPLETE
 
 
 def _plain(chunk: bytes) -> bytes:
