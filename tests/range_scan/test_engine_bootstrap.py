@@ -98,6 +98,36 @@ def test_a_wrong_password_is_refused_and_not_for_ever(
     assert PASSWORD not in caplog.text
 
 
+def test_a_login_that_fails_takes_back_the_one_before(port: int) -> None:
+    """The bucket too; another one that succeeds gives both again."""
+    with RawClient(port) as client:
+        client.begin()
+        assert client.login(password="battery staple").code == Status.AUTH_ERROR
+        assert client.call(Opcode.NOOP).code == Status.NO_ACCESS
+        assert client.login().code == Status.SUCCESS
+        assert client.call(Opcode.GET, key=b"\0k").code == Status.NO_BUCKET
+        assert client.call(Opcode.SELECT_BUCKET, key=b"default").code == Status.SUCCESS
+        assert client.call(Opcode.GET, key=b"\0k").code == Status.NOT_FOUND
+
+
+def test_who_begins_to_log_in_anew_is_a_stranger(tmp_path: Path) -> None:
+    """With small frames, and as few seconds as any other."""
+    with serving(tmp_path, login_timeout=1) as port, RawClient(port) as client:
+        client.begin()
+        first = client.call(Opcode.SASL_AUTH, key=b"SCRAM-SHA512", value=b"n,,n=u,r=x")
+        assert first.code == Status.AUTH_CONTINUE
+        assert client.call(Opcode.NOOP).code == Status.NO_ACCESS
+        with pytest.raises((EOFError, ConnectionError)):
+            client.receive()
+
+
+def test_where_nobody_need_log_in_a_login_takes_nothing_back(tmp_path: Path) -> None:
+    """It had given nothing; a wrong password is still said to be."""
+    with serving(tmp_path, no_auth=True) as port, RawClient(port) as client:
+        assert client.login(password="battery staple").code == Status.AUTH_ERROR
+        assert client.call(Opcode.NOOP).code == Status.SUCCESS
+
+
 def test_plain_is_for_tls_only(port: int) -> None:
     """It is not offered, and not taken."""
     with RawClient(port) as client:

@@ -128,6 +128,18 @@ def test_after_login_frames_may_have_twenty_mebibytes_and_a_header() -> None:
         protocol.next_request()
 
 
+def test_who_is_trusted_no_more_sends_small_frames_again() -> None:
+    """Sixteen kibibytes, as before the login."""
+    protocol = BinaryProtocol()
+    protocol.trust()
+    protocol.distrust()
+    protocol.receive_data(
+        pack_request(Frame(Opcode.SASL_AUTH, 5, key=b"x", value=bytes(UNTRUSTED_FRAME)))[:24]
+    )
+    with pytest.raises(ewb.ProtocolError, match="16384 allowed"):
+        protocol.next_request()
+
+
 def test_what_is_no_frame_ends_the_connection_without_an_answer() -> None:
     """There is nobody to answer: perhaps it is a web browser."""
     protocol = BinaryProtocol()

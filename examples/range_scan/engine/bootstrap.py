@@ -52,28 +52,37 @@ class Bootstrap:
     def authenticate(self, session: Session, cookie: Cookie) -> Answer:
         """One step of a login."""
         request = cast("Authenticate", cookie.request)
+        step = self._last if request.head.opcode == Opcode.SASL_STEP else self._first
         try:
-            payload, is_done = self._step(session, request)
+            payload = step(session, request)
         except LoginFailedError:
             return self._failed(session)
         cookie.reply = replies.Reply(payload)
-        if not is_done:
+        if session.exchange is not None:
             return Status.AUTH_CONTINUE
         session.trust()
         self._lobby.leave(session.connection)
         return Status.SUCCESS
 
-    def _step(self, session: Session, request: Authenticate) -> tuple[bytes, bool]:
-        exchange, session.exchange = session.exchange, None
-        if request.head.opcode == Opcode.SASL_STEP:
-            if exchange is None:
-                raise LoginFailedError
-            return exchange.final(request.payload), True
+    def _first(self, session: Session, request: Authenticate) -> bytes:
+        """It begins, and what was there before is over: a login, or one half done."""
+        session.exchange = None
+        if session.is_trusted and self._settings.needs_login:
+            session.distrust()
+            self._lobby.enter(session.connection)
         if request.mechanism == PLAIN and self._settings.plain:
             self._authenticator.check_plain(request.payload)
-            return b"", True
-        session.exchange = self._authenticator.scram(request.mechanism)
-        return session.exchange.first(request.payload), False
+            return b""
+        exchange = self._authenticator.scram(request.mechanism)
+        payload = exchange.first(request.payload)
+        session.exchange = exchange
+        return payload
+
+    def _last(self, session: Session, request: Authenticate) -> bytes:
+        exchange, session.exchange = session.exchange, None
+        if exchange is None:
+            raise LoginFailedError
+        return exchange.final(request.payload)
 
     def _failed(self, session: Session) -> Answer:
         session.failures += 1

@@ -1,6 +1,7 @@
 """The engine: who may ask for what, and which part of it executes that.
 
-Invariant: before a client has logged in, it gets nothing but `OPEN_TO_ALL`.
+Invariant: before a client has logged in, it gets nothing but `OPEN_TO_ALL`. Who begins to log in
+anew has not logged in until that has succeeded.
 """
 
 from __future__ import annotations

@@ -54,6 +54,11 @@ class Session:
         self.is_trusted = True
         self.protocol.trust()
 
+    def distrust(self) -> None:
+        """It begins to log in anew: until it has, it is a stranger again."""
+        self.is_trusted = self.has_selected = False
+        self.protocol.distrust()
+
     def hello(self, agent: str, features: tuple[int, ...]) -> list[int]:
         """It has said what it is and can; returns what it may use."""
         self.agent = agent

@@ -2,7 +2,7 @@
 
 Invariants:
 
-- Until `trust` is called, no frame of more than `UNTRUSTED_FRAME` bytes is taken.
+- Until `trust` is called, and after `distrust`, no frame of more than `UNTRUSTED_FRAME` bytes is taken.
 - Writes that run beside each other have `MAX_BESIDE` bytes of values at most, compressed ones and what
   they are made plain to; what comes then waits for them.
 - A command that keeps a whole document while it is parked runs beside no other: GAT, which has it until
@@ -107,6 +107,10 @@ class BinaryProtocol:
     def trust(self) -> None:
         """The client has logged in: take frames of up to `MAX_FRAME` bytes."""
         self._frames.limit = MAX_FRAME
+
+    def distrust(self) -> None:
+        """It logs in anew: until it has, take small frames only, as before."""
+        self._frames.limit = UNTRUSTED_FRAME
 
     # -- what comes in ------------------------------------------------------------------------------
 
