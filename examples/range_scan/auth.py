@@ -111,10 +111,9 @@ class Authenticator:
         Raises:
             LoginFailedError: there is no such mechanism.
         """
-        digest = HASHES.get(mechanism)
-        if digest is None:
+        if mechanism not in HASHES:
             raise LoginFailedError
-        return ScramExchange(self, digest)
+        return ScramExchange(self, mechanism)
 
     def keys_of(self, user: bytes, digest: str) -> Keys:
         """The keys of a user, who need not exist."""
@@ -130,14 +129,16 @@ class Authenticator:
 class ScramExchange:
     """The server's side of one SCRAM login (RFC 5802), without channel binding: two steps."""
 
-    def __init__(self, authenticator: Authenticator, digest: str) -> None:
+    def __init__(self, authenticator: Authenticator, mechanism: str) -> None:
+        self.mechanism = mechanism
+        """As the wire has it: both steps name the same."""
         self._authenticator = authenticator
-        self._digest = digest
+        self._digest = HASHES[mechanism]
         self._keys: Keys | None = None
         self._binding = self._client_first = self._server_first = self._nonce = b""
 
     def __repr__(self) -> str:
-        return f"<ScramExchange with {self._digest}>"
+        return f"<ScramExchange with {self.mechanism}>"
 
     def first(self, message: bytes) -> bytes:
         """The client has said who it is; returns the salt, for it to use.

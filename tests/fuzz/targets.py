@@ -147,8 +147,8 @@ def _login(data: bytes) -> None:
     first, _, final = data.partition(b"\n")
     with suppress(LoginFailedError):
         _authenticator().check_plain(data)
-    for digest in HASHES.values():
-        exchange = ScramExchange(_authenticator(), digest)
+    for mechanism in HASHES:
+        exchange = ScramExchange(_authenticator(), mechanism)
         with suppress(LoginFailedError):
             answer = exchange.first(first)
             exchange.final(final.replace(NONCE, answer.partition(b",")[0].removeprefix(b"r=")))

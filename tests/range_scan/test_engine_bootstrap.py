@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 import trustme
+from scramp import ScramClient
 
 from examples.range_scan.server import serve
 from examples.range_scan.settings import ServerError, ServerSettings
@@ -96,6 +97,18 @@ def test_a_wrong_password_is_refused_and_not_for_ever(
     assert "login from 127.0.0.1" in caplog.text
     assert "battery staple" not in caplog.text
     assert PASSWORD not in caplog.text
+
+
+def test_both_steps_of_a_login_name_the_same_mechanism(port: int) -> None:
+    """What is sound for one would else be taken for another."""
+    with RawClient(port) as client:
+        scram = ScramClient(["SCRAM-SHA-512"], USER, PASSWORD)
+        value = scram.get_client_first().encode()
+        first = client.call(Opcode.SASL_AUTH, key=b"SCRAM-SHA512", value=value)
+        scram.set_server_first(first.value.decode())
+        value = scram.get_client_final().encode()
+        last = client.call(Opcode.SASL_STEP, key=b"SCRAM-SHA256", value=value)
+        assert last.code == Status.AUTH_ERROR
 
 
 def test_a_login_that_fails_takes_back_the_one_before(port: int) -> None:

@@ -80,7 +80,7 @@ class Bootstrap:
 
     def _last(self, session: Session, request: Authenticate) -> bytes:
         exchange, session.exchange = session.exchange, None
-        if exchange is None:
+        if exchange is None or exchange.mechanism != request.mechanism:
             raise LoginFailedError
         return exchange.final(request.payload)
 
