@@ -151,6 +151,8 @@ class ScramExchange:
         if flag not in {b"n", b"y"}:  # it wants channel binding, which no mechanism of ours has
             raise LoginFailedError
         fields = _fields(bare)
+        if acts_as not in {b"", b"a=" + fields[b"n"]}:  # nobody may act as another
+            raise LoginFailedError
         user = fields[b"n"].replace(b"=2C", b",").replace(b"=3D", b"=")
         self._keys = self._authenticator.keys_of(user, self._digest)
         self._binding = b64encode(flag + b"," + acts_as + b",")

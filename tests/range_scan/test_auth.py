@@ -57,6 +57,13 @@ def test_a_user_who_is_not_there_has_a_salt_that_stays() -> None:
     assert len(salt("nobody")) == len(salt(USER.replace("=", "=3D").replace(",", "=2C")))
 
 
+def test_who_logs_in_may_say_that_it_acts_as_itself() -> None:
+    """Whatever has to be quoted in the name."""
+    for user in ("a", "=3D=2C"):
+        message = f"n,a={user},n={user},r=x".encode()
+        assert AUTHENTICATOR.scram("SCRAM-SHA512").first(message).startswith(b"r=x")
+
+
 def test_nonces_may_contain_blanks() -> None:
     """The stock SDK's do, though RFC 5802 has none in them; the server adds its own part."""
     first = AUTHENTICATOR.scram("SCRAM-SHA512").first(b"n,,n=nobody,r=a b c")
@@ -66,10 +73,21 @@ def test_nonces_may_contain_blanks() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [b"", b"n", b"n,,", b"n,,n=a", b"n,,r=x", b"p=tls-unique,,n=a,r=x", b"x,,n=a,r=x", b",,,,"],
+    [
+        b"",
+        b"n",
+        b"n,,",
+        b"n,,n=a",
+        b"n,,r=x",
+        b"p=tls-unique,,n=a,r=x",
+        b"x,,n=a,r=x",
+        b",,,,",
+        b"n,a=b,n=a,r=x",
+        b"n,a,n=a,r=x",
+    ],
 )
 def test_a_first_message_that_is_none_fails(message: bytes) -> None:
-    """Channel binding is not served."""
+    """Channel binding is not served, nor acting as somebody else."""
     with pytest.raises(LoginFailedError):
         AUTHENTICATOR.scram("SCRAM-SHA512").first(message)
 
