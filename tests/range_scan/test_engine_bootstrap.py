@@ -99,6 +99,21 @@ def test_a_wrong_password_is_refused_and_not_for_ever(
     assert PASSWORD not in caplog.text
 
 
+def test_a_login_that_is_begun_and_left_counts_as_one_that_fails(tmp_path: Path) -> None:
+    """Else a stranger could begin for ever; one that succeeds lets others begin anew."""
+    first = {"key": b"SCRAM-SHA512", "value": b"n,,n=u,r=x"}
+    with serving(tmp_path, login_timeout=3600) as port, RawClient(port) as client:
+        for _ in range(2):
+            for _ in range(2):
+                assert client.call(Opcode.SASL_AUTH, **first).code == Status.AUTH_CONTINUE
+            assert client.login().code == Status.SUCCESS
+        for _ in range(3):
+            assert client.call(Opcode.SASL_AUTH, **first).code == Status.AUTH_CONTINUE
+        assert client.call(Opcode.SASL_AUTH, **first).code == Status.AUTH_ERROR
+        with pytest.raises(EOFError):
+            client.receive()
+
+
 def test_both_steps_of_a_login_name_the_same_mechanism(port: int) -> None:
     """What is sound for one would else be taken for another."""
     with RawClient(port) as client:

@@ -67,9 +67,12 @@ class Bootstrap:
     def _first(self, session: Session, request: Authenticate) -> bytes:
         """It begins, and what was there before is over: a login, or one half done."""
         session.exchange = None
+        session.attempts += 1
         if session.is_trusted and self._settings.needs_login:
             session.distrust()
             self._lobby.enter(session.connection)
+        if session.attempts > self._settings.max_attempts:
+            raise LoginFailedError
         if request.mechanism == PLAIN and self._settings.plain:
             self._authenticator.check_plain(request.payload)
             return b""
@@ -80,14 +83,16 @@ class Bootstrap:
 
     def _last(self, session: Session, request: Authenticate) -> bytes:
         exchange, session.exchange = session.exchange, None
-        if exchange is None or exchange.mechanism != request.mechanism:
+        if exchange is None:
+            session.attempts += 1
+            raise LoginFailedError
+        if exchange.mechanism != request.mechanism:
             raise LoginFailedError
         return exchange.final(request.payload)
 
     def _failed(self, session: Session) -> Answer:
-        session.failures += 1
         logger.warning("login from %s failed", session.connection.peer)
-        if session.failures >= self._settings.max_attempts:
+        if session.attempts >= self._settings.max_attempts:
             session.connection.close()
         raise RefusalError(Status.AUTH_ERROR, "the login failed")
 

@@ -34,8 +34,8 @@ class Session:
         """What the client says it is."""
         self.is_trusted = False
         """It has logged in, or need not."""
-        self.failures = 0
-        """Logins that failed."""
+        self.attempts = 0
+        """Logins that it has begun since one succeeded, whatever came of them."""
         self.exchange: ScramExchange | None = None
         """A login that has begun."""
         self.has_selected = False
@@ -52,6 +52,7 @@ class Session:
     def trust(self) -> None:
         """It has logged in."""
         self.is_trusted = True
+        self.attempts = 0
         self.protocol.trust()
 
     def distrust(self) -> None:

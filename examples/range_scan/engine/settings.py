@@ -26,6 +26,6 @@ class EngineSettings:
     login_timeout: float = LOGIN_TIMEOUT
     """Seconds that these have to do so."""
     max_attempts: int = MAX_ATTEMPTS
-    """Logins that may fail on one connection."""
+    """Logins that one connection may begin, and not succeed with any; at the last it is closed."""
     scan_lifetime: float = SCAN_LIFETIME
     """Seconds after which a scan is cancelled."""
