@@ -30,6 +30,10 @@ HASHES: Final = {"SCRAM-SHA512": "sha512", "SCRAM-SHA256": "sha256", "SCRAM-SHA1
 """By the names that the wire has for them, the best first."""
 _OF_SCRAMP: Final = {"sha512": "SCRAM-SHA-512", "sha256": "SCRAM-SHA-256", "sha1": "SCRAM-SHA-1"}
 PLAIN: Final = "PLAIN"
+MAX_USER: Final = 128
+"""Bytes of a user's name in UTF-8; in SCRAM it may take three times as many, and be said twice."""
+MAX_PASSWORD: Final = 512
+"""Bytes of a password in UTF-8, which PLAIN sends as it is."""
 
 
 class LoginFailedError(Exception):
@@ -73,15 +77,15 @@ class Authenticator:
     """Knows the one user there is. Thread: any.
 
     Raises:
-        ValueError: no client could send this password.
+        ValueError: no client could send this user or password.
     """
 
     def __init__(self, user: str, password: str) -> None:
         if not password:
             msg = "the password must not be empty"
             raise ValueError(msg)
-        self._user = user.encode()
-        self._password = password.encode()
+        self._user = _bounded(user, MAX_USER, "user's name")
+        self._password = _bounded(password, MAX_PASSWORD, "password")
         self._secret = secrets.token_bytes(SALT_SIZE)
         self._keys = {digest: Keys.of_password(password, digest) for digest in HASHES.values()}
 
@@ -124,6 +128,16 @@ class Authenticator:
     def _is(self, given: bytes, right: bytes) -> bool:
         digests = (hmac.digest(self._secret, one, "sha256") for one in (given, right))
         return hmac.compare_digest(*digests)
+
+
+def _bounded(text: str, at_most: int, what: str) -> bytes:
+    data = text.encode()
+    if len(data) > at_most:
+        msg = (
+            f"the {what} has {len(data)} bytes in UTF-8, over the {at_most} allowed: give a shorter one"
+        )
+        raise ValueError(msg)
+    return data
 
 
 class ScramExchange:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scramp import ScramClient
 
-from examples.range_scan.auth import HASHES, Authenticator, LoginFailedError
+from examples.range_scan.auth import HASHES, MAX_PASSWORD, MAX_USER, Authenticator, LoginFailedError
+from examples.range_scan.wire.rules import LOGIN
 
 pytestmark = pytest.mark.tree
 
@@ -173,6 +174,30 @@ def test_nothing_shows_the_password() -> None:
     assert PASSWORD not in repr(AUTHENTICATOR) + repr(exchange) + repr(
         AUTHENTICATOR.keys_of(USER.encode(), "sha1")
     )
+
+
+@mechanisms
+def test_the_longest_user_and_password_have_room_in_a_login(mechanism: str) -> None:
+    """Each byte of the name quoted with three, and said twice; PLAIN says it twice as well."""
+    user, password = "=" * MAX_USER, "p" * MAX_PASSWORD
+    authenticator = Authenticator(user, password)
+    exchange, other = authenticator.scram(mechanism), client(mechanism, user, password)
+    first = other.get_client_first().encode()
+    assert len(first) + len("a=") + 3 * MAX_USER <= LOGIN
+    other.set_server_first(exchange.first(first).decode())
+    final = other.get_client_final().encode()
+    assert len(final) + 4 * MAX_USER <= LOGIN  # the name again, as base64
+    exchange.final(final)
+    payload = f"{user}\0{user}\0{password}".encode()
+    assert len(payload) <= LOGIN
+    authenticator.check_plain(payload)
+
+
+@pytest.mark.parametrize(("user", "password"), [("u" * 129, "p"), ("u", "\u00e9" * 257)])
+def test_a_user_or_password_without_room_is_refused(user: str, password: str) -> None:
+    """Where the server starts, not when somebody cannot log in."""
+    with pytest.raises(ValueError, match="bytes in UTF-8, over the"):
+        Authenticator(user, password)
 
 
 @pytest.mark.parametrize(("password", "why"), [("", "must not be empty"), ("bell\a", "SASLprep")])

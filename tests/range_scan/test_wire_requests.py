@@ -44,6 +44,7 @@ from examples.range_scan.wire.requests import (
     Store,
     Touch,
 )
+from examples.range_scan.wire.rules import LOGIN
 
 pytestmark = pytest.mark.tree
 
@@ -176,6 +177,16 @@ def test_keys_may_have_250_bytes_besides_their_collection() -> None:
             Frame(Opcode.SET, key=b"\0k", extras=bytes(8), datatype=2, value=b"\xff\xff\xff\xff\x0f"),
             Status.INVALID,
             "4294967295",
+        ),
+        (
+            Frame(Opcode.SASL_AUTH, key=b"PLAIN", value=bytes(LOGIN + 1)),
+            Status.TOO_BIG,
+            "1025 bytes, where there may be 1024",
+        ),
+        (
+            Frame(Opcode.SASL_STEP, key=b"PLAIN", value=bytes(LOGIN + 1)),
+            Status.TOO_BIG,
+            "1025 bytes, where there may be 1024",
         ),
         (Frame(Opcode.HELLO, value=b"123"), Status.INVALID, "16-bit"),
         (Frame(Opcode.GET_ERROR_MAP, value=b"\0\0"), Status.INVALID, "versions begin with 1"),

@@ -30,7 +30,7 @@ from .requests import (
     Stat,
     Version,
 )
-from .rules import SMALL, BadRequestError, Key, Rule
+from .rules import LOGIN, SMALL, BadRequestError, Key, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -176,8 +176,8 @@ _BARE = Rule()
 COMMANDS: Final[dict[int, Command]] = {
     Opcode.HELLO: Command(_hello, Rule(key=Key.MAYBE, value=SMALL)),
     Opcode.SASL_LIST_MECHS: Command(_bare(ListMechanisms), _BARE),
-    Opcode.SASL_AUTH: Command(_authenticate, Rule(key=Key.NEEDED, value=SMALL)),
-    Opcode.SASL_STEP: Command(_authenticate, Rule(key=Key.NEEDED, value=SMALL)),
+    Opcode.SASL_AUTH: Command(_authenticate, Rule(key=Key.NEEDED, value=LOGIN)),
+    Opcode.SASL_STEP: Command(_authenticate, Rule(key=Key.NEEDED, value=LOGIN)),
     Opcode.GET_ERROR_MAP: Command(_error_map, Rule(value=SMALL)),
     Opcode.SELECT_BUCKET: Command(_select_bucket, Rule(key=Key.NEEDED)),
     Opcode.GET_CLUSTER_CONFIG: Command(_bare(GetClusterConfig), Rule(extras=(0, 16))),

@@ -22,6 +22,9 @@ VALUES: Final = Datatype.JSON | Datatype.SNAPPY
 SMALL: Final = 16 * 1024
 """Bytes of a value that is taken apart, on the front end: its parts take up to fifty times as many."""
 
+LOGIN: Final = 1024
+"""Bytes of a step of a login, which strangers send: the longest name and password fit."""
+
 
 class BadRequestError(ValueError):
     """What is wrong with a request, and its status."""
