@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scramp import ScramClient
 
-from examples.range_scan.auth import HASHES, MAX_PASSWORD, MAX_USER, Authenticator, LoginFailedError
+from examples.range_scan.auth import (
+    HASHES,
+    MAX_PASSWORD,
+    MAX_USER,
+    Authenticator,
+    Keys,
+    LoginFailedError,
+)
 from examples.range_scan.wire.rules import LOGIN
 
 pytestmark = pytest.mark.tree
@@ -63,6 +70,21 @@ def test_who_logs_in_may_say_that_it_acts_as_itself() -> None:
     for user in ("a", "=3D=2C"):
         message = f"n,a={user},n={user},r=x".encode()
         assert AUTHENTICATOR.scram("SCRAM-SHA512").first(message).startswith(b"r=x")
+
+
+def test_the_keys_of_nobody_are_made_for_who_is_there_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the time that a login's first step takes would tell them from each other."""
+    made: list[bytes] = []
+    of_nobody = Keys.of_nobody
+
+    def noted(user: bytes, digest: str, secret: bytes) -> Keys:
+        made.append(user)
+        return of_nobody(user, digest, secret)
+
+    monkeypatch.setattr(Keys, "of_nobody", noted)
+    for user in (USER.encode(), b"nobody"):
+        AUTHENTICATOR.keys_of(user, "sha512")
+    assert made == [USER.encode(), b"nobody"]
 
 
 def test_nonces_may_contain_blanks() -> None:
