@@ -262,6 +262,13 @@ def test_unknown_collections_are_said_to_be(
     assert b'"manifest_uid": "1"' in reply.value
 
 
+def test_of_a_long_name_an_error_says_the_beginning(client: RawClient) -> None:
+    """Each byte may take six in JSON."""
+    reply = client.call(Opcode.GET_COLLECTION_ID, value=b"\0" * 16_000)
+    assert reply.code == Status.UNKNOWN_COLLECTION
+    assert len(reply.value) < 1000
+
+
 def test_unknown_vbuckets_are_not_mine(client: RawClient) -> None:
     """Reading or writing."""
     assert client.call(Opcode.GET, code=VBUCKETS, key=b"\0k").code == Status.NOT_MY_VBUCKET

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .session import Answer, Cookie, Session
 
 MANIFEST_UID: Final = 1
+SHOWN: Final = 100
+"""Characters of a name that an error says: a client may send thousands, and is answered with more."""
 
 
 class Collections:
@@ -34,7 +36,7 @@ class Collections:
         scope, _dot, name = path.partition(".")
         number = self._store.collections.get(f"{scope or '_default'}.{name or '_default'}")
         if number is None:
-            msg = f"there is no collection {path!r}"
+            msg = f"there is no collection {path[:SHOWN]!r}"
             raise unknown_collection(msg)
         cookie.reply = replies.collection_id(MANIFEST_UID, number)
         return Status.SUCCESS
