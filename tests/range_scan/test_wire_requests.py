@@ -73,6 +73,7 @@ def head(opcode: int, *, quiet: bool = False) -> Head:
             GetAndTouch(head(0x24, quiet=True), 0, b"k", with_key=True, expiry=5),
         ),
         (Frame(0xA0, key=b"k", extras=b"\2"), GetMeta(head(0xA0), 0, b"k", with_datatype=True)),
+        (Frame(0xA0, key=b"k", extras=b"\1"), GetMeta(head(0xA0), 0, b"k", with_datatype=False)),
         (Frame(0xA0, key=b"k"), GetMeta(head(0xA0), 0, b"k", with_datatype=False)),
         (
             Frame(0x01, key=b"k", value=b"v", extras=b"\0\0\0\1\0\0\0\2"),
@@ -163,6 +164,8 @@ def test_keys_may_have_250_bytes_besides_their_collection() -> None:
         (Frame(Opcode.ADD, key=b"\0k", extras=bytes(8), cas=1), Status.INVALID, "cas"),
         (Frame(Opcode.NOOP, key=b"k"), Status.INVALID, "key: this command has none"),
         (Frame(Opcode.GET_META, key=b"\0k", extras=b"12"), Status.INVALID, "0 or 1"),
+        (Frame(Opcode.GET_META, key=b"\0k", extras=b"\0"), Status.INVALID, "extras: 0x00, where"),
+        (Frame(Opcode.GET_META, key=b"\0k", extras=b"\3"), Status.INVALID, "extras: 0x03, where"),
         (
             Frame(Opcode.SET, key=b"\0k", extras=bytes(8), datatype=Datatype.XATTR),
             Status.INVALID,

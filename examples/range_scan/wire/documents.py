@@ -36,6 +36,8 @@ COUNTER: Final = struct.Struct(">QQI")
 STORE: Final = struct.Struct(">II")
 """Flags, expiry."""
 EXPIRY: Final = struct.Struct(">I")
+META_VERSIONS: Final = frozenset({b"", b"\x01", b"\x02"})
+"""What GET_META may ask for: the last with the datatype, the others without."""
 DEFAULT_COLLECTION: Final = 0
 
 
@@ -82,6 +84,9 @@ def _get_and_touch(head: Head, parts: Parts) -> GetAndTouch:
 
 
 def _get_meta(head: Head, parts: Parts) -> GetMeta:
+    if parts.extras not in META_VERSIONS:
+        msg = f"extras: 0x{parts.extras.hex()}, where there may be 01, or 02 for the datatype too"
+        raise BadRequestError(msg)
     return GetMeta(head, parts.collection, parts.key, with_datatype=parts.extras == b"\x02")
 
 
@@ -185,7 +190,7 @@ def parse(command: Command, head: Head, frame: Frame, features: Container[int]) 
     """The request that a frame makes, its rule having been checked.
 
     Raises:
-        BadRequestError: its key is none.
+        BadRequestError: its key is none, or its extras ask for what there is not.
     """
     collection, key = key_of(frame, features)
     parts = Parts(command.kind, collection, key, frame.extras, frame.value, frame.datatype)
