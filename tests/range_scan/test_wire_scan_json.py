@@ -92,6 +92,7 @@ def test_without_a_timeout_there_is_no_waiting() -> None:
         ({"range": RANGE, "key_only": 1}, "key_only must be true or false"),
         ({"range": RANGE, "collection": 8}, "collection must be a string"),
         ({"range": RANGE, "collection": "0x8g"}, "collection: '0x8g'"),
+        ({"range": RANGE, "collection": "0x8"}, "collection: '0x8'"),
         ({"range": RANGE, "collection": "_8"}, "collection: '_8'"),
         ({"range": RANGE, "collection": ""}, "collection: ''"),
         ({"range": RANGE, "collection": "100000000"}, "32 bits"),
@@ -124,10 +125,21 @@ def test_each_mistake_is_named(body: dict[str, Any], context: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000, b"null", b'{"range":' + b"9" * 5000 + b"}"]
+    "body",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"\xff",
+        b"[" * 100_000,
+        b"null",
+        b'{"range":' + b"9" * 5000 + b"}",
+        json.dumps({"range": RANGE}).encode("utf-16"),
+        json.dumps({"range": RANGE}).encode("utf-32-le"),
+    ],
 )
 def test_what_is_no_object_of_json_is_refused(body: bytes) -> None:
-    """Deeply nested, or of too many digits, as well."""
+    """Deeply nested, or of too many digits, or no UTF-8, as well."""
     with pytest.raises(BadScanError):
         parse(body)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import b64decode
+from string import hexdigits
 from typing import Final, TypeAlias, TypeVar, cast
 
 from .requests import KeyRange, Sampling, SnapshotRequirements
@@ -17,6 +18,7 @@ MAX_KEY: Final = 250
 """Bytes of a document's key."""
 MAX_NAME: Final = 50
 """Bytes of a scan's name."""
+HEX_DIGITS: Final = frozenset(hexdigits)
 U32: Final = 2**32
 U64: Final = 2**64
 
@@ -37,7 +39,7 @@ def parse(
         BadScanError: and why.
     """
     try:
-        root: object = json.loads(body)
+        root: object = json.loads(body.decode())  # bytes it would take for UTF-16 too, or UTF-32
     except (ValueError, RecursionError) as error:
         msg = f"the value is no JSON: {error}"
         raise BadScanError(msg) from error
@@ -54,13 +56,9 @@ def parse(
 
 def _collection(root: Json) -> int:
     text = _get(root, "collection", str, default="0")
-    try:
-        # int() takes signs, blanks, underscores, and the digits of all scripts.
-        if not (text.isascii() and text.isalnum()):
-            raise ValueError  # noqa: TRY301 - answered below, as what int() raises
-        number = int(text, 16)
-    except ValueError:
-        number = U32
+    # int() takes 0x, signs, blanks, underscores, and the digits of all scripts.
+    is_hex = text != "" and HEX_DIGITS.issuperset(text)
+    number = int(text, 16) if is_hex else U32
     if number >= U32:
         msg = f"collection: {text[:20]!r} is no hexadecimal number of 32 bits"
         raise BadScanError(msg)
