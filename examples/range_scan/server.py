@@ -169,6 +169,7 @@ async def _open_store(settings: ServerSettings) -> AsyncGenerator[Store]:
             max_scans=settings.max_scans,
             sync=settings.sync,
             inflate=wire.snappy.inflate,
+            plain_size=wire.snappy.plain_size,
         )
         store = await trio.to_thread.run_sync(Store.open, settings.data, store_settings)
     except (StoreError, ValueError) as error:

@@ -164,6 +164,36 @@ def test_what_is_compressed_is_inflated_before_it_is_changed(store: Store, tmp_p
             assert write(other, Op.SET, b"k", b"ok").status is Status.OK
 
 
+def test_what_would_be_too_large_is_not_inflated(tmp_path: Path) -> None:
+    """The writer's thread is everybody's: it does no work only to say that there is no number."""
+    inflated: list[bytes] = []
+
+    def inflate(value: bytes) -> bytes:
+        inflated.append(value)
+        return value * 10_000
+
+    settings = Settings(inflate=inflate, plain_size=lambda value: len(value) * 10_000)
+    with Store.open(tmp_path, settings) as store:
+        write(store, Op.SET, b"k", b"1" * 1000, datatype=2)
+        assert write(store, Op.INCR, b"k", delta=1).status is Status.NOT_A_NUMBER
+        assert write(store, Op.DECR, b"k", delta=1).status is Status.NOT_A_NUMBER
+        large = bytes(MAX_VALUE - 10_000_000 + 1)
+        assert write(store, Op.APPEND, b"k", large).status is Status.TOO_BIG
+        assert write(store, Op.PREPEND, b"k", large).status is Status.TOO_BIG
+        assert not inflated
+        assert write(store, Op.APPEND, b"k", b"2").status is Status.OK
+        assert len(inflated) == 1
+
+
+def test_a_counter_may_have_much_white_space(store: Store) -> None:
+    """Compressed or not; but not without end."""
+    for datatype in (0, 2):
+        write(store, Op.SET, b"n", b"41".center(1000), datatype=datatype)
+        assert write(store, Op.INCR, b"n", delta=1).number == 42
+        write(store, Op.SET, b"n", b"41".center(2000), datatype=datatype)
+        assert write(store, Op.INCR, b"n", delta=1).status is Status.NOT_A_NUMBER
+
+
 def test_an_expired_document_is_gone(store: Store, clock: Clock) -> None:
     """At once, in its second, for reads and for each mutation, also before it is purged."""
     write(store, Op.SET, b"k", b"1", expiry=1_000_010)

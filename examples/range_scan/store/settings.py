@@ -33,6 +33,8 @@ class Settings:
     clock: Callable[[], float] = time.time
     inflate: Callable[[bytes], bytes] | None = None
     """Makes a compressed value plain before it is changed, on the writer's thread. It may raise."""
+    plain_size: Callable[[bytes], int] | None = None
+    """Says how large a compressed value would be, so that too large a one need not be inflated."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""

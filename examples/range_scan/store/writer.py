@@ -148,7 +148,7 @@ class Writer:
         batch = self._begin()
         try:
             for mutation, _ in group:
-                outcomes.append(apply(batch, mutation, self._settings.inflate))
+                outcomes.append(apply(batch, mutation, self._settings))
                 if batch.held > _GROUP_BYTES:
                     break
             self._finish(batch, growing=growing)
