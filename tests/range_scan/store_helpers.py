@@ -53,6 +53,23 @@ class Clock:
         return self.now
 
 
+@contextmanager
+def held_up(store: Store) -> Iterator[None]:
+    """Have the writer do nothing meanwhile, so that what is submitted waits."""
+    busy, go_on = Event(), Event()
+
+    def hold(_: Outcome) -> None:
+        busy.set()
+        go_on.wait(GUARD)
+
+    store.submit(Mutation(op=Op.DELETE, key=b"nothing"), hold)
+    assert busy.wait(GUARD)
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
 def write_all(store: Store, mutations: Iterable[Mutation]) -> list[Outcome]:
     """Submit them, and wait for all of their outcomes."""
     outcomes: list[Outcome] = []

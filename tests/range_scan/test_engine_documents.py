@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import time
 from random import Random
+from threading import Event
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from examples.range_scan import store as stores
 from examples.range_scan.engine.writing import Writing
+from examples.range_scan.store.batch import Batch
 from examples.range_scan.wire import (
     Datatype,
     Feature,
@@ -23,6 +26,7 @@ from examples.range_scan.wire import (
     vbucket_of,
 )
 from examples.range_scan.wire.requests import DocumentRequest, GetAndTouch, Head, Touch
+from tests.faults.waiting import GUARD, wait_for
 
 from .server_helpers import EVERYTHING, VBUCKETS, RawClient, context_of, serving
 
@@ -354,6 +358,80 @@ def test_in_order_each_command_sees_the_one_before(port: int) -> None:
         for number in range(50):
             assert client.receive().opcode == Opcode.SET
             assert client.receive().value == b"%d" % number
+
+
+class Disk(NamedTuple):
+    """One that is slow: no commit ends until it is ready."""
+
+    begun: Event
+    ready: Event
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    """All servers' here."""
+    disk, commit = Disk(Event(), Event()), Batch.commit
+
+    def slow(batch: Batch) -> object:
+        disk.begun.set()
+        assert disk.ready.wait(GUARD)
+        return commit(batch)
+
+    monkeypatch.setattr(Batch, "commit", slow)
+    yield disk
+    disk.ready.set()
+
+
+def statistics(client: RawClient) -> dict[str, str]:
+    """What STAT tells."""
+    client.send(Opcode.STAT)
+    found = {}
+    while (line := client.receive()).key:
+        found[line.key.decode()] = line.value.decode()
+    return found
+
+
+def wait_until_queued(observer: RawClient, count: int) -> None:
+    """Wait until so many writes wait for those that are being committed."""
+
+    def otherwise() -> str:
+        found = statistics(observer)["store:queued"]
+        return "" if found == f"{count}" else found
+
+    wait_for(otherwise, "writes that wait")
+
+
+def test_what_a_client_that_is_gone_had_queued_is_not_written(tmp_path: Path, disk: Disk) -> None:
+    """Nobody is left to be told; others need not wait for it."""
+    with serving(tmp_path) as port, RawClient(port) as observer, RawClient(port) as writer:
+        observer.begin()
+        writer.begin().send(Opcode.SET, key=b"\0first", extras=STORE)
+        assert disk.begun.wait(GUARD)
+        with RawClient(port) as gone:
+            gone.begin()
+            for number in range(100):
+                gone.send(Opcode.SET, key=b"\0%d" % number, extras=STORE)
+            wait_until_queued(observer, 100)
+            reset = struct.pack("ii", 1, 0)
+            gone.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        wait_until_queued(observer, 0)
+        disk.ready.set()
+        assert writer.receive().code == Status.SUCCESS
+        assert statistics(observer)["store:documents"] == "1"
+
+
+def test_what_was_sent_before_the_end_is_written(tmp_path: Path, disk: Disk) -> None:
+    """A client that says that no more comes still gets its answers."""
+    with serving(tmp_path) as port, RawClient(port) as writer:
+        writer.begin()
+        for number in range(100):
+            writer.send(Opcode.SET, key=b"\0%d" % number, extras=STORE)
+        writer.socket.shutdown(socket.SHUT_WR)
+        assert disk.begun.wait(GUARD)
+        disk.ready.set()
+        assert {writer.receive().code for _ in range(100)} == {Status.SUCCESS}
+        with pytest.raises(EOFError):
+            writer.receive()
 
 
 def test_documents_are_there_after_a_restart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from threading import Event, current_thread
 from typing import TYPE_CHECKING
@@ -30,8 +31,9 @@ from examples.range_scan.store import (
     UnknownVBucketError,
     writer,
 )
+from examples.range_scan.store.batch import Batch
 
-from .store_helpers import GUARD, Clock, scan_documents, write, write_all
+from .store_helpers import GUARD, Clock, held_up, scan_documents, write, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -304,23 +306,114 @@ def test_a_callback_runs_on_the_writers_thread(store: Store) -> None:
 
 def test_what_waits_is_one_commit(store: Store) -> None:
     """While the writer is busy, mutations gather; then they share one commit."""
-    busy, go_on = Event(), Event()
-
-    def hold(_: Outcome) -> None:
-        busy.set()
-        go_on.wait(GUARD)
-
-    store.submit(Mutation(op=Op.SET, key=b"first"), hold)
-    assert busy.wait(GUARD)
-    before = store.statistics().commits
     done = Event()
-    for number in range(100):
-        store.submit(Mutation(op=Op.SET, key=b"%d" % number), lambda _: None)
-    store.submit(Mutation(op=Op.INCR, key=b"n", initial=1), lambda _: done.set())
-    go_on.set()
+    with held_up(store):
+        before = store.statistics().commits
+        for number in range(100):
+            store.submit(Mutation(op=Op.SET, key=b"%d" % number), lambda _: None)
+        store.submit(Mutation(op=Op.INCR, key=b"n", initial=1), lambda _: done.set())
     assert done.wait(GUARD)
     assert store.statistics().commits == before + 1
     assert store.statistics().largest_group == 101
+
+
+def test_owners_take_turns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One's mutation is in the next group, however many another has there; each has its own order."""
+    monkeypatch.setattr(writer, "_GROUP_MUTATIONS", 10)
+    monkeypatch.setattr(writer, "_GROUP_BYTES", 1 << 20)
+    called: list[tuple[str, int]] = []
+    done = Event()
+
+    def submit(owner: str, number: int, size: int) -> None:
+        def callback(_: Outcome) -> None:
+            called.append((owner, number))
+            if len(called) == 72:
+                done.set()
+
+        mutation = Mutation(op=Op.SET, key=b"%d" % (number % 3), value=bytes(size))
+        store.submit(mutation, callback, owner=owner)
+
+    with held_up(store):
+        for number in range(40):
+            submit("small", number, 10)
+        for number in range(30):
+            submit("large", number, 200_000)
+        submit("one", 0, 10)
+        submit("other", 0, 200_000)
+    assert done.wait(GUARD)
+    assert {owner for owner, _ in called[:4]} == {"small", "large", "one", "other"}
+    for owner, count in (("small", 40), ("large", 30)):
+        assert [number for name, number in called if name == owner] == list(range(count))
+        turns = [at for at, (name, _) in enumerate(called[:60]) if name == owner]
+        assert all(later - before <= 4 for before, later in pairwise(turns))
+
+
+def test_on_a_full_store_owners_take_turns_too(tmp_path: Path) -> None:
+    """Who deletes need not wait until another was told of each that does not fit."""
+    called: list[tuple[Op, Status]] = []
+
+    def submit(store: Store, op: Op, number: int) -> None:
+        mutation = Mutation(op=op, key=b"%d" % number, value=bytes(100_000))
+        store.submit(mutation, lambda it: called.append((op, it.status)), owner=op)
+
+    with Store.open(tmp_path, Settings(max_size=1 << 20)) as store, held_up(store):
+        for number in range(100):
+            submit(store, Op.SET, number)
+        submit(store, Op.DELETE, 0)
+    assert called[:2] == [(Op.SET, Status.OK), (Op.DELETE, Status.OK)]
+    assert {status for _, status in called[2:10]} == {Status.OK}
+    assert {status for _, status in called[20:]} == {Status.FULL}
+    assert len(called) == 101
+
+
+@pytest.mark.parametrize("op", [Op.TOUCH, Op.ADD, Op.INCR, Op.APPEND])
+def test_what_is_read_for_nothing_counts(store: Store, monkeypatch: pytest.MonkeyPatch, op: Op) -> None:
+    """A group ends early if its documents are large, though nothing of them is written."""
+    monkeypatch.setattr(writer, "_GROUP_BYTES", 1 << 20)
+    write(store, Op.SET, b"k", bytes(200_000))
+    done = Event()
+    with held_up(store):
+        for number in range(20):
+            store.submit(
+                Mutation(op=op, key=b"k", cas=0 if op is Op.ADD else 1),
+                (lambda _: done.set()) if number == 19 else (lambda _: None),
+            )
+    assert done.wait(GUARD)
+    assert store.statistics().largest_group <= 5
+
+
+def test_what_is_withdrawn_is_not_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor called back; also if it was taken into a group that became too large for it."""
+    monkeypatch.setattr(writer, "_GROUP_BYTES", 1 << 20)
+    commit, done = Batch.commit, Event()
+    called: list[bytes] = []
+
+    def withdrawing(batch: Batch) -> object:
+        store.withdraw("gone")
+        return commit(batch)
+
+    def submit(key: bytes, owner: str) -> None:
+        def callback(_: Outcome) -> None:
+            called.append(key)
+            if key == b"stays49":
+                done.set()
+
+        store.submit(Mutation(op=Op.SET, key=key, value=bytes(100_000)), callback, owner=owner)
+
+    with held_up(store):
+        for number in range(50):
+            submit(b"gone%d" % number, "gone")
+            submit(b"stays%d" % number, "stays")
+        submit(b"early", "early")
+        store.withdraw("early")
+        store.withdraw("who has nothing")
+        monkeypatch.setattr(Batch, "commit", withdrawing)
+    assert done.wait(GUARD)
+    assert 1 <= sum(key.startswith(b"gone") for key in called) <= 10  # the group that had begun
+    assert [key for key in called if key.startswith(b"stays")] == [b"stays%d" % it for it in range(50)]
+    assert b"early" not in called
+    assert store.statistics().documents == len(called)
+    assert store.statistics().queued == 0
 
 
 def test_a_closed_store_says_so(tmp_path: Path) -> None:

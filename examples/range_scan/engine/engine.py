@@ -127,6 +127,7 @@ class Engine:
     def disconnect(self, connection: ewb.Connection) -> None:
         """A client is gone: so is what only it wanted."""
         self._lobby.leave(connection)
+        self._store.withdraw(connection)
         session = cast("Session", connection.stash)
         for undo in session.if_gone.values():
             undo()

@@ -76,7 +76,7 @@ class Writing:
 
     def _submit(self, cookie: Cookie, mutation: Mutation) -> Answer:
         try:
-            self._store.submit(mutation, partial(_written, cookie))
+            self._store.submit(mutation, partial(_written, cookie), owner=cookie.connection)
         except stores.StoreError as error:
             raise of_store(error) from error
         return ewb.Status.WOULD_BLOCK

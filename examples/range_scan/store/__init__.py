@@ -2,7 +2,8 @@
 
     store                                   all of it, as its users see it; from any thread
     founding, directory, room, settings     how it is opened, and what it may take
-    writer, batch, apply, drafts, waiters   writing: one thread, one commit for all that waits
+    writer, turns, batch, apply, drafts,    writing: one thread, one commit for all that waits
+    waiters
     scanning, scan, walk, snapshots         reading on in a snapshot; any thread, one at a time
     layout, blocks, records, tables, state  what is where, on the disk and in memory
     mutations, requests, errors             what is asked for, and what comes of it

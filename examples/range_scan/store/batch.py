@@ -56,6 +56,7 @@ class Batch:
         self._least_cas = int(now * _NANOSECONDS)
         self._cas = state.cas
         self._written = 16 * _PAGES
+        self._looked_at = 0
         self._vbuckets: dict[int, VBucket] = {}
         self._tallies: dict[tuple[int, int], Tally] = {}
         self._txn = tables.environment.begin(write=True, buffers=True)
@@ -64,6 +65,7 @@ class Batch:
     def find(self, vb: int, collection: int, key: bytes) -> Document | None:
         """The document, if it is there and has not expired."""
         record = self._drafts.get(document_key(vb, collection, key))
+        self._looked_at += len(record or b"")
         if record is None or not is_live(record, self._now):
             return None
         return decode_record(record)
@@ -104,7 +106,7 @@ class Batch:
         self._txn.drop(self._tables.expiries, delete=False)
 
     def purge(self, at_most: int, most_bytes: int) -> int:
-        """Delete documents that have expired, until it has about `most_bytes` in memory. How many?"""
+        """Delete documents that have expired, until it has handled about `most_bytes`. How many?"""
         expired: list[bytes] = []
         with self._txn.cursor(db=self._tables.expiries) as cursor:
             for view in cursor.iternext(values=False):
@@ -113,7 +115,7 @@ class Batch:
                     break
                 expired.append(key[_EXPIRY_SIZE:])
         for purged, key in enumerate(expired):
-            if self.held > most_bytes:
+            if self.handled > most_bytes:
                 return purged
             vb, collection = PREFIX.unpack_from(key)
             self.delete(vb, collection, key[PLACE:])
@@ -129,9 +131,9 @@ class Batch:
         return self._cas
 
     @property
-    def held(self) -> int:
-        """About how many bytes it has in memory."""
-        return self._written + self._drafts.read
+    def handled(self) -> int:
+        """About how many bytes it has in memory, or has copied only to refuse a mutation."""
+        return self._written + self._drafts.read + self._looked_at
 
     @property
     def written(self) -> int:

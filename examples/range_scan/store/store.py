@@ -29,7 +29,7 @@ from .waiters import Waiters
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from pathlib import Path
 
     from .mutations import Mutation, Outcome
@@ -166,18 +166,28 @@ class Store:
             return None
         return decode_record(record)
 
-    def submit(self, mutation: Mutation, callback: Callable[[Outcome], object]) -> None:
+    def submit(
+        self, mutation: Mutation, callback: Callable[[Outcome], object], *, owner: Hashable = None
+    ) -> None:
         """Have a mutation written. Thread: any; it does not block.
 
         `callback` is called once, on the writer's thread, after the commit is on disk, or with the
-        failure. It must be short, and not raise.
+        failure. It must be short, and not raise. What an owner submits is written in that order; if
+        there is more than one, they take turns.
 
         Raises:
             KeyTooLongError, UnknownVBucketError, UnknownCollectionError, StoreClosedError.
         """
         self.check(mutation.vb, mutation.collection)
         document_key(mutation.vb, mutation.collection, mutation.key)
-        self._writer.submit(mutation, callback)
+        self._writer.submit(mutation, callback, owner)
+
+    def withdraw(self, owner: Hashable) -> None:
+        """Write nothing more of what that owner has submitted, and do not call back. Thread: any.
+
+        What has begun goes on, and its callbacks are called.
+        """
+        self._writer.withdraw(owner)
 
     def when_persisted(self, vb: int, seqno: int, callback: Callable[[], object]) -> Waiter | None:
         """Have `callback` called, on the writer's thread, when `seqno` is on disk. Thread: any.

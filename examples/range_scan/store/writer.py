@@ -2,9 +2,10 @@
 
 Invariants:
 
-- A callback is called exactly once, in the order of submission, after the commit with its mutation is
-  on disk, or with the failure.
-- All that waits when a commit begins is one group, within bounds: many writes share one fsync.
+- A callback is called exactly once, in its owner's order of submission, after the commit with its
+  mutation is on disk, or with the failure; or never, if its owner withdrew it before it was begun.
+- All that waits when a commit begins is one group, within bounds: many writes share one fsync. Where
+  more waits than that, owners take turns (turns.py): one's mutation waits for no other's thousands.
 - A group that finds no room is done again one mutation at a time, so that only those fail that must.
 - After any other failure of a commit nothing more is written. A failed fsync may have dropped what it
   was to bring to the disk, and a second one may succeed all the same (which is how others lost data);
@@ -15,11 +16,10 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections import deque
 from functools import partial
 from threading import Condition, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import lmdb
 
@@ -27,12 +27,14 @@ from .apply import apply
 from .batch import Batch
 from .errors import StoreClosedError, StoreDamagedError, StoreError, StoreFullError, StoreOpenError
 from .founding import leave
-from .mutations import Mutation, Op, Outcome, Status
+from .mutations import Op, Outcome, Status
 from .room import FULL, Room
+from .turns import Request, Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
+    from .mutations import Mutation
     from .settings import Settings
     from .snapshots import Snapshots
     from .state import State
@@ -46,11 +48,6 @@ _log = logging.getLogger(__name__)
 _GROUP_MUTATIONS = 1024
 _GROUP_BYTES = 64 << 20
 _SHRINKING = frozenset({Op.DELETE, Op.FLUSH})
-
-
-class _Request(NamedTuple):
-    mutation: Mutation
-    callback: Callable[[Outcome], object]
 
 
 class Writer:
@@ -73,7 +70,8 @@ class Writer:
         self._waiters = waiters
         self._snapshots = snapshots
         self._changed = Condition()
-        self._queue: deque[_Request] = deque()
+        self._turns = Turns()
+        self._singly = 0  # mutations that are to be done one at a time, as a group found no room
         self._closing = False
         self.failure: StoreDamagedError | None = None
         """Why nothing is written any more."""
@@ -85,16 +83,23 @@ class Writer:
             raise StoreOpenError(msg) from error
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._turns)
 
-    def submit(self, mutation: Mutation, callback: Callable[[Outcome], object]) -> None:
+    def submit(
+        self, mutation: Mutation, callback: Callable[[Outcome], object], owner: Hashable
+    ) -> None:
         """Have it written. Thread: any. Raises StoreClosedError."""
         with self._changed:
             if self._closing:
                 msg = "the store was closed"
                 raise StoreClosedError(msg)
-            self._queue.append(_Request(mutation, callback))
+            self._turns.add(Request(mutation, callback, owner))
             self._changed.notify()
+
+    def withdraw(self, owner: Hashable) -> None:
+        """Write nothing of it that is not begun, and do not call back. Thread: any."""
+        with self._changed:
+            self._turns.withdraw(owner)
 
     def close(self) -> None:
         """Write what waits, and end the thread. Thread: any but the writer."""
@@ -108,8 +113,8 @@ class Writer:
     def _run(self) -> None:
         purge_due = 0.0
         while (group := self._next_group(purge_due)) is not None:
-            while group:
-                group = group[self._write(group) :]
+            if group:
+                self._write(group)
             if self._purging and monotonic() >= purge_due:
                 purged = self._purge_as_room_allows()
                 more = isinstance(purged, int) and purged > 0
@@ -117,39 +122,44 @@ class Writer:
         if self.failure is None:
             self._attempt(lambda: leave(self._tables))
 
-    def _next_group(self, purge_due: float) -> list[_Request] | None:
+    def _next_group(self, purge_due: float) -> list[Request] | None:
         """What waits; nothing if it is time to purge; None at the end."""
         timeout = max(purge_due - monotonic(), 0) if self._purging else None
         with self._changed:
-            if not self._changed.wait_for(lambda: self._queue or self._closing, timeout):
+            if not self._changed.wait_for(lambda: self._turns or self._closing, timeout):
                 return []
-            count = min(len(self._queue), _GROUP_MUTATIONS)
-            return [self._queue.popleft() for _ in range(count)] or None
+            if self._singly:
+                self._singly -= 1
+                return self._turns.take(1) or None
+            return self._turns.take(_GROUP_MUTATIONS) or None
 
-    def _write(self, group: list[_Request]) -> int:
-        """Write the group, or its beginning, and call back. Returns how many that was."""
-        outcomes = self._attempt(lambda: self._commit(group))
-        if isinstance(outcomes, StoreFullError) and len(group) > 1:
-            return sum(self._write([request]) for request in group)
-        if isinstance(outcomes, StoreError):
-            outcomes = [self._failed(outcomes)] * len(group)
+    def _write(self, group: list[Request]) -> None:
+        """Write the group, or its beginning, and call back. What is left has its turn again."""
+        outcomes: list[Outcome] = []
+        error = self._attempt(lambda: self._commit(group, outcomes))
+        if isinstance(error, StoreFullError) and len(group) > 1:
+            self._singly = len(outcomes) + 1
+            outcomes = []
+        elif error is not None:
+            outcomes = [self._failed(error)] * len(group)
+        with self._changed:
+            self._turns.put_back(group[len(outcomes) :])
         for request, outcome in zip(group, outcomes, strict=False):
             try:
                 request.callback(outcome)
             except BaseException:  # noqa: BLE001 - the others must be called, too
                 _log.exception("the callback of %s raised", request.mutation.op)
-        return len(outcomes)
 
-    def _commit(self, group: list[_Request]) -> list[Outcome]:
+    def _commit(self, group: list[Request], outcomes: list[Outcome]) -> None:
+        """Write the group, until it is large. Each has its outcome then, also if the commit fails."""
         if self.failure is not None:
             raise self.failure
-        growing = any(mutation.op not in _SHRINKING for mutation, _ in group)
-        outcomes: list[Outcome] = []
+        growing = any(request.mutation.op not in _SHRINKING for request in group)
         batch = self._begin()
         try:
-            for mutation, _ in group:
-                outcomes.append(apply(batch, mutation, self._settings))
-                if batch.held > _GROUP_BYTES:
+            for request in group:
+                outcomes.append(apply(batch, request.mutation, self._settings))
+                if batch.handled > _GROUP_BYTES:
                     break
             self._finish(batch, growing=growing)
         finally:
@@ -157,7 +167,6 @@ class Writer:
         counters = self._state.counters
         counters.mutations += len(outcomes)
         counters.largest_group = max(counters.largest_group, len(outcomes))
-        return outcomes
 
     @property
     def _purging(self) -> bool:
