@@ -179,6 +179,7 @@ async def _open_store(settings: ServerSettings) -> AsyncGenerator[Store]:
     try:
         yield store
     finally:
+        # All clients are gone, and what they had queued is withdrawn: it waits for one group at most.
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(store.close)
 

@@ -35,7 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @contextmanager
 def serving(data: Path, **settings: Any) -> Iterator[int]:
-    """Serve from another thread; the port. At the end it is drained, and must stop by itself."""
+    """Serve from another thread; the port. At the end it is told to stop, `stops` times, and must."""
+    stops: int = settings.pop("stops", 1)
     chosen = {
         "vbuckets": VBUCKETS,
         "user": USER,
@@ -75,7 +76,8 @@ def serving(data: Path, **settings: Any) -> Iterator[int]:
     try:
         yield port
     finally:
-        stop()
+        for _ in range(stops):
+            stop()
         thread.join(30)
     assert not thread.is_alive(), "the server did not stop"
     if error := ended.get():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from examples.range_scan import store as stores
 from examples.range_scan.engine.writing import Writing
+from examples.range_scan.store import Store
 from examples.range_scan.store.batch import Batch
 from examples.range_scan.wire import (
     Datatype,
@@ -432,6 +434,34 @@ def test_what_was_sent_before_the_end_is_written(tmp_path: Path, disk: Disk) -> 
         assert {writer.receive().code for _ in range(100)} == {Status.SUCCESS}
         with pytest.raises(EOFError):
             writer.receive()
+
+
+@pytest.mark.parametrize(("stops", "grace"), [(1, 0.01), (2, 1000)])
+def test_a_server_that_must_end_does_not_write_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Disk, stops: int, grace: float
+) -> None:
+    """When its time is over, or it was told twice, all clients are gone: it ends what has begun."""
+    close = Store.close
+
+    def close_then(store: Store) -> None:
+        assert store.statistics().queued == 0
+        disk.ready.set()
+        close(store)
+
+    monkeypatch.setattr(Store, "close", close_then)
+    with (
+        contextlib.ExitStack() as stack,  # of clients: they stay until the server has ended
+        serving(tmp_path, stops=stops, grace=grace) as port,
+    ):
+        observer, writer = (stack.enter_context(RawClient(port)).begin() for _ in range(2))
+        writer.send(Opcode.SET, key=b"\0first", extras=STORE)
+        assert disk.begun.wait(GUARD)
+        for number in range(100):
+            writer.send(Opcode.SET, key=b"\0%d" % number, extras=STORE)
+        wait_until_queued(observer, 100)
+    monkeypatch.undo()
+    with Store.open(tmp_path) as store:
+        assert store.statistics().documents == 1
 
 
 def test_documents_are_there_after_a_restart(tmp_path: Path) -> None:

@@ -99,7 +99,10 @@ class Store:
             return cls(settings, tables, state, room, stack)
 
     def close(self) -> None:
-        """Write what waits, end all scans, close. Thread: any but the writer; it blocks. Idempotent."""
+        """Write what waits, end all scans, close. Thread: any but the writer; it blocks. Idempotent.
+
+        What is not to be waited for is withdrawn before.
+        """
         if self._closed:
             return
         self._closed = True
