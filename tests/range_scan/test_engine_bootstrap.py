@@ -225,15 +225,15 @@ def test_a_stranger_who_does_not_log_in_is_shown_out(tmp_path: Path) -> None:
 
 
 def test_strangers_are_few(tmp_path: Path) -> None:
-    """One more than there may be is closed at once; there is room again when one has logged in."""
-    with serving(tmp_path, max_strangers=2) as port, RawClient(port) as one, RawClient(port) as two:
-        for client in (one, two):
-            client.hello(*EVERYTHING)
-        with RawClient(port) as three, pytest.raises((EOFError, ConnectionError)):
-            three.receive()
-        assert two.login().code == Status.SUCCESS
-        with RawClient(port) as four:
-            assert four.login().code == Status.SUCCESS
+    """The oldest must go, so that those who say nothing keep nobody from logging in."""
+    with serving(tmp_path, max_strangers=2) as port, RawClient(port) as friend:
+        friend.begin()
+        with RawClient(port) as one, RawClient(port) as two, RawClient(port) as three:
+            with pytest.raises((EOFError, ConnectionError)):
+                one.receive()
+            assert three.login().code == Status.SUCCESS
+            assert two.login().code == Status.SUCCESS
+            assert friend.call(Opcode.NOOP).code == Status.SUCCESS
 
 
 def test_only_the_bucket_can_be_selected(port: int) -> None:
