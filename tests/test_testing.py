@@ -309,6 +309,58 @@ async def test_a_memory_client_says_what_came_before_the_end() -> None:
             await client.receive_until(b"never")
 
 
+async def raise_beside(
+    front_end: ewb.FrontEnd[bytes, ewb.Status], error: Exception, scope: trio.CancelScope
+) -> None:
+    """Be a client whose block raises, after what is around it was cancelled."""
+    async with connect(front_end):
+        scope.cancel()
+        raise error
+
+
+async def raise_on_the_way_out(
+    front_end: ewb.FrontEnd[bytes, ewb.Status], error: Exception | None = None
+) -> None:
+    """Be a client whose server ends while it waits, and which perhaps raises then."""
+    async with connect(front_end) as client:
+        await client.send(b"a\n")
+        try:
+            await trio.sleep_forever()
+        finally:
+            if error is not None:
+                raise error
+
+
+async def test_what_the_block_of_a_client_raises_comes_out_as_it_is() -> None:
+    """Not in a group: `pytest.raises` around it sees the error, and nothing else."""
+    async with ewb.open_workers(1) as workers:
+        front_end = ewb.FrontEnd(Lines, Engine(), workers)
+        error = KeyError("of the test")
+        with pytest.raises(KeyError) as caught:
+            await raise_beside(front_end, error, trio.CancelScope())
+        assert caught.value is error
+        with trio.CancelScope() as scope, pytest.raises(KeyError):
+            await raise_beside(front_end, error, scope)
+        with trio.move_on_after(0) as scope:
+            await raise_on_the_way_out(front_end)
+        assert scope.cancelled_caught
+
+
+async def test_what_ends_the_server_ends_its_client_too() -> None:
+    """A `SystemExit` of the engine comes in a group, and with it what the block raises after it."""
+
+    class Exits:
+        def execute(self, cookie: Cookie) -> ewb.Status:
+            raise SystemExit(cookie.request.decode())
+
+    async with ewb.open_workers(1) as workers:
+        front_end = ewb.FrontEnd(Lines, Exits(), workers)
+        with pytest.RaisesGroup(SystemExit, flatten_subgroups=True):
+            await raise_on_the_way_out(front_end)
+        with pytest.RaisesGroup(SystemExit, KeyError, flatten_subgroups=True):
+            await raise_on_the_way_out(front_end, KeyError("of the test"))
+
+
 async def test_a_client_in_lockstep_holds_the_server_up() -> None:
     """What it does not read is unsent, and counted."""
     async with ewb.open_workers(1) as workers:

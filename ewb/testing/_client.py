@@ -86,13 +86,42 @@ async def connect(
         front_end: serves it.
         lockstep: nothing is buffered in between: a client that does not read holds the server's writes
             up at once.
+
+    Raises:
+        BaseException: whatever the block raises; in a group, what `FrontEnd.serve` does.
     """
     pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
     ours, theirs = pair()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(front_end.serve, theirs)
-        try:
-            yield MemoryClient(ours)
-        finally:
-            await trio.aclose_forcefully(ours)
-            nursery.cancel_scope.cancel()
+    # The nursery is not the user's, so what the block raises must not come out of it in a group: it is
+    # kept, and raised behind it. Unless the front end has failed: Trio knows then what goes together.
+    kept: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(front_end.serve, theirs)
+            try:
+                yield MemoryClient(ours)
+            except BaseException as error:
+                if nursery.cancel_scope.cancel_called:
+                    raise
+                kept = error
+            finally:
+                with trio.CancelScope(shield=True):  # or this, too, would raise that it is cancelled
+                    await trio.aclose_forcefully(ours)
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if kept is None:
+            raise
+        kept = _joined(kept, group)
+    try:
+        if kept is not None:
+            raise kept
+    finally:
+        kept = None  # break the cycle through this frame
+
+
+def _joined(kept: BaseException, group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What to raise for what the block raised, and what the nursery did after it."""
+    _, failures = group.split(trio.Cancelled)
+    if failures is None:  # it was cancelled from outside, where the block's own error goes to as well
+        return kept
+    return BaseExceptionGroup(group.message, [kept, *failures.exceptions])
