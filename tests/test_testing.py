@@ -272,6 +272,20 @@ async def test_a_gate_holds_several_producers() -> None:
         assert [await one.receive(), await other.receive()] == [b"a", b"b"]
 
 
+async def test_a_producer_that_ends_at_a_gate_waits_there_no_more() -> None:
+    """`reached` waits for the next one."""
+    gate = Gate()
+    async with ewb.open_workers(1) as workers:
+        async with workers.produce(gate.through, [b"a"]):
+            await gate.reached()
+        assert repr(gate) == "<Gate: 0 passes left, 0 waiting>"
+        gate.step()
+        async with workers.produce(gate.through, [b"a", b"b"]) as chunks:
+            assert await chunks.receive() == b"a"
+            await gate.reached()
+        assert repr(gate) == "<Gate: 0 passes left, 0 waiting>"
+
+
 def test_a_gate_serves_threads_of_ones_own() -> None:
     """They have no block that could be left."""
     gate = Gate()
@@ -280,6 +294,28 @@ def test_a_gate_serves_threads_of_ones_own() -> None:
     gate.step()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_gate_opens_while_a_producer_asks_whether_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To ask takes the front end, which may be at `open` or `step` just then: neither waits for it."""
+    gate, asked, answered = Gate(), threading.Event(), threading.Event()
+
+    def ask_the_front_end() -> None:
+        asked.set()
+        assert answered.wait(10)
+
+    monkeypatch.setattr(trio.from_thread, "check_cancelled", ask_the_front_end)
+    waits = threading.Thread(target=gate.wait)
+    waits.start()
+    assert asked.wait(10)
+    opens = threading.Thread(target=gate.open)
+    opens.start()
+    opens.join(5)
+    opened = not opens.is_alive()
+    answered.set()
+    waits.join(10)
+    opens.join(10)
+    assert opened
 
 
 # -- clients and streams -----------------------------------------------------------------------------

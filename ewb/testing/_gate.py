@@ -57,14 +57,14 @@ class Gate:
         with self._changed:
             self._waiting += 1
             self._changed.notify_all()
-            try:
-                while not (self._is_open or self._passes):
-                    self._changed.wait(LOOK)
-                    _check_cancelled()
-            finally:
+        try:
+            # Not while `_changed` is held: this asks the front end, which may wait for it in `step`.
+            while not self._passed():
+                _check_cancelled()
+        except BaseException:
+            with self._changed:
                 self._waiting -= 1
-            if not self._is_open:
-                self._passes -= 1
+            raise
 
     def step(self, chunks: int = 1) -> None:
         """Let so many chunks pass. Thread: any."""
@@ -88,6 +88,16 @@ class Gate:
                     trio.from_thread.check_cancelled()
 
         await trio.to_thread.run_sync(wait)
+
+    def _passed(self) -> bool:
+        """Whether there is a pass, before it is time to look: then it is used up. Thread: worker."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._is_open or self._passes, LOOK):
+                return False
+            self._waiting -= 1
+            if not self._is_open:
+                self._passes -= 1
+            return True
 
 
 def _check_cancelled() -> None:
