@@ -425,3 +425,16 @@ async def test_a_recording_stream_keeps_each_write() -> None:
         await stream.feed_eof()
     assert stream.data == b"a OK done\nb OK done\nc OK done\n"
     assert stream.closed
+
+
+async def test_a_stream_that_is_held_twice_is_released_once() -> None:
+    """A write that waited since the first time goes on."""
+    stream = RecordingStream()
+    stream.hold()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, b"a")
+            await trio.testing.wait_all_tasks_blocked()
+            stream.hold()
+            stream.release()
+    assert stream.writes == [b"a"]

@@ -39,7 +39,8 @@ class RecordingStream(trio.abc.HalfCloseableStream):
 
     def hold(self) -> None:
         """The client stops reading: from now on the server's writes wait."""
-        self._may_write = trio.Event()
+        if self._may_write.is_set():  # else writes wait for this event, which nobody would set
+            self._may_write = trio.Event()
 
     def release(self) -> None:
         """The client reads again."""
