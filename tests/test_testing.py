@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
@@ -26,7 +27,7 @@ from ewb.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
 Cookie = ewb.Cookie[bytes, ewb.Status]
 
@@ -220,6 +221,53 @@ def test_sometimes_is_the_same_for_each_seed() -> None:
     assert first == list(islice(sometimes(0.3, seed=1), 1000))
     assert first != list(islice(sometimes(0.3, seed=2), 1000))
     assert 250 < sum(block is not None for block in first) < 350
+
+
+WRONG: list[tuple[Callable[[], object], str]] = [
+    (
+        lambda: Block(delay=-0.1),
+        "delay must be None, or a finite number of seconds from 0 up, not -0.1",
+    ),
+    (lambda: Block(delay=math.nan), "delay must be None, or .* not nan"),
+    (lambda: Block(delay=math.inf), "delay must be None, or .* not inf"),
+    (lambda: Block(delay=cast("float", "1")), "delay must be None, or .* not '1'"),
+    (lambda: Block(notifications=-1), "notifications must be 0 or more, not -1"),
+    (lambda: Block(notifications=cast("int", 0.5)), "notifications must be a whole number, not 0.5"),
+    (
+        lambda: Block(outcome=ewb.Status.WOULD_BLOCK),
+        "outcome must be a status that ends the call, not .*WOULD_BLOCK",
+    ),
+    (lambda: next_n(cast("int", "x")), "count must be a whole number, not 'x'"),
+    (lambda: next_n(-1), "count must be 0 or more, not -1"),
+    (lambda: next_n(1, cast("Block", 2)), r"block must be a Block, such as Block\(\) or NEVER, not 2"),
+    (lambda: sometimes(1.5, seed=1), "probability must be a number from 0 to 1, not 1.5"),
+    (lambda: sometimes(math.nan, seed=1), "probability must be .* not nan"),
+    (lambda: sometimes(0.5, seed=1, blocks=[]), "blocks must be one Block or more, not none"),
+    (
+        lambda: sometimes(0.5, seed=1, blocks=cast("list[Block]", ["x"])),
+        "each of blocks must be a Block, .* not 'x'",
+    ),
+    (
+        lambda: WouldBlockEngine(Engine(), cast("list[Block]", [None, "x"])),
+        "each item of script that is not None must be a Block, .* not 'x'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "said"), WRONG)
+def test_what_cannot_be_is_refused_where_it_is_given(make: Callable[[], object], said: str) -> None:
+    """And not later, when it would end the whole run, or somebody else's command."""
+    with pytest.raises((TypeError, ValueError), match=said):
+        make()
+
+
+async def test_an_iterator_that_gives_no_block_fails_that_command_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It cannot be looked at before; the log says what was wrong."""
+    script = cast("list[Block]", [0.5, None])
+    assert await ask(WouldBlockEngine(Engine(), iter(script)), b"a\nb\n") == b"a FAILED -\nb OK done\n"
+    assert "each item of script that is not None must be a Block" in caplog.text
 
 
 # -- gates -----------------------------------------------------------------------------------------

@@ -6,7 +6,10 @@ engine, and any command does, at any call of `execute`, also at the second and t
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Collection
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -26,19 +29,58 @@ Req = TypeVar("Req")
 S = TypeVar("S")
 
 
+def _check_count(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        msg = f"{name} must be a whole number, not {value!r}"
+        raise TypeError(msg)
+    if value < 0:
+        msg = f"{name} must be 0 or more, not {value}"
+        raise ValueError(msg)
+
+
+def _check_number(name: str, value: object, most: float, wanted: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        msg = f"{name} must be {wanted}, not {value!r}"
+        raise TypeError(msg)
+    if not 0 <= value <= most or math.isinf(value):
+        msg = f"{name} must be {wanted}, not {value:g}"
+        raise ValueError(msg)
+
+
+def _check_block(name: str, value: object) -> None:
+    if not isinstance(value, Block):
+        msg = f"{name} must be a Block, such as Block() or NEVER, not {value!r}"
+        raise TypeError(msg)
+
+
 @attrs.frozen
 class Block:
-    """One wait that a command is made to have before the engine sees the call."""
+    """One wait that a command is made to have before the engine sees the call.
 
-    notifications: int = attrs.field(default=1, validator=attrs.validators.ge(0))
+    Raises:
+        TypeError, ValueError: a setting is out of its range.
+    """
+
+    notifications: int = 1
     """How often it is notified: 0: never; 2: the second one has to be ignored."""
-    delay: float | None = attrs.field(default=0.0)
+    delay: float | None = 0.0
     """Seconds, of Trio's clock, until it is; None: before `execute` has returned."""
     from_thread: bool = False
     """Whether another thread notifies it."""
     outcome: object = None
     """What `execute` does after the wait in place of asking the engine: returns this status, or raises
     this exception. None: it asks the engine."""
+
+    def __attrs_post_init__(self) -> None:
+        """Check what was given."""
+        _check_count("notifications", self.notifications)
+        if self.delay is not None:
+            _check_number(
+                "delay", self.delay, math.inf, "None, or a finite number of seconds from 0 up"
+            )
+        if self.outcome is Status.WOULD_BLOCK:
+            msg = f"outcome must be a status that ends the call, not {self.outcome}"
+            raise ValueError(msg)
 
 
 EARLY: Final = Block(delay=None)
@@ -50,18 +92,45 @@ TWICE: Final = Block(notifications=2)
 
 
 def next_n(count: int, block: Block = Block()) -> Iterator[Block | None]:
-    """A script: the next `count` calls would block, and none after them."""
-    for _ in range(count):
-        yield block
+    """A script: the next `count` calls would block, and none after them.
+
+    Raises:
+        TypeError, ValueError: `count` is not a whole number from 0 up, or `block` is no `Block`.
+    """
+    _check_count("count", count)
+    _check_block("block", block)
+    return repeat(block, count)
 
 
 def sometimes(
     probability: float, seed: int, blocks: Iterable[Block] = (Block(), EARLY, TWICE)
 ) -> Iterator[Block | None]:
-    """A script without an end: each call would block with this probability, the same for each seed."""
-    chances, choices = random.Random(seed), tuple(blocks)  # noqa: S311 - repeatable is what it must be
+    """A script without an end: each call would block with this probability, the same for each seed.
+
+    Raises:
+        TypeError, ValueError: `probability` is not a number from 0 to 1, or `blocks` are not some.
+    """
+    _check_number("probability", probability, 1, "a number from 0 to 1")
+    choices = tuple(blocks)
+    if not choices:
+        msg = "blocks must be one Block or more, not none: leave it out for those that are usual"
+        raise ValueError(msg)
+    for block in choices:
+        _check_block("each of blocks", block)
+    return _by_chance(probability, random.Random(seed), choices)  # noqa: S311 - it must be repeatable
+
+
+def _by_chance(
+    probability: float, chances: random.Random, choices: tuple[Block, ...]
+) -> Iterator[Block | None]:
     while True:
         yield chances.choice(choices) if chances.random() < probability else None
+
+
+def _check_call(value: object) -> None:
+    """An item of a script."""
+    if value is not None:
+        _check_block("each item of script that is not None", value)
 
 
 @attrs.frozen
@@ -90,7 +159,13 @@ class WouldBlockEngine(Generic[Req, S]):
             engine: what executes commands in the end.
             script: for each call of `execute`, a `Block`, or None for a call that goes through. When
                 it is at its end, all go through.
+
+        Raises:
+            TypeError: an item of the script is neither. Of an iterator, it is raised by `execute`.
         """
+        if isinstance(script, Collection):
+            for item in script:
+                _check_call(item)
         self.engine = engine
         self.script = iter(script)
         """May be replaced at any time, by another iterator."""
@@ -103,6 +178,7 @@ class WouldBlockEngine(Generic[Req, S]):
         saved = self._saved.pop(cookie, None)
         if saved is None:
             block = next(self.script, None)
+            _check_call(block)
             if block is not None:
                 return self._block(cookie, block)
         elif cookie.status is Status.OK:
