@@ -44,7 +44,10 @@ def main() -> None:
     """Make those that the command line asks for; the others stay as they are."""
     options = parse(sys.argv[1:])
     console, folder = Console(), options.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"cannot make {folder}: {error.strerror}; choose another --folder")
     kept = folder / "profiles.json"
     found: dict[str, JSON] = load(kept) if kept.exists() else {}
     with ExitStack() as stack:

@@ -10,16 +10,23 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks._reporting.document import Document
 from benchmarks._reporting.markdown import Filler
 from benchmarks._reporting.plots import draw_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PROSE, README = HERE / "_reporting" / "prose.md", HERE / "_reporting" / "readme.md"
 BEGIN = "<!-- figures: begin; made by `python -m benchmarks.report`, not by hand -->"
 END = "<!-- figures: end -->"
+BUSY = "percent of processors used by other programs"
+NEEDED = {"programs", "quick", "started", "seconds", "machine", "versions", BUSY}
+"""What the JSON of a run has, and the report asks for."""
 
 EXAMPLES = """
 examples:
@@ -53,15 +60,16 @@ def readme(text: str, document: Document, pictures: Path) -> str:
 
 def main() -> None:
     """Make all of it."""
-    options = parse()
+    options = parse(sys.argv[1:])
     pictures = options.folder / "docs" / "benchmarks"
     kept = pictures / "full.json"
-    pictures.mkdir(parents=True, exist_ok=True)
-    if options.results is not None and options.results.resolve() != kept.resolve():
-        shutil.copyfile(options.results, kept)
-    if not kept.exists():
+    given: Path = options.results or kept
+    if options.results is None and not kept.exists():
         sys.exit(f"{kept} is not there: say where the JSON of a run is")
-    document = Document.of(kept)
+    document = read(given)  # before it takes the place of what is kept
+    make_folder(pictures)
+    if given.resolve() != kept.resolve():
+        shutil.copyfile(given, kept)
     draw_all(document, pictures)
     report = pictures.with_suffix(".md")
     report.write_text(page(document, pictures), encoding="utf-8")
@@ -78,7 +86,31 @@ def main() -> None:
     print(*made, sep="\n")
 
 
-def parse() -> argparse.Namespace:
+def read(file: Path) -> Document:
+    """The figures of a whole run; or else this ends the program, with a line that says why."""
+    try:
+        document = Document.of(file)
+        absent = NEEDED - set(document.data)
+    except OSError as error:
+        sys.exit(f"cannot read {file}: {error.strerror}")
+    except (ValueError, TypeError, KeyError):  # no JSON, or of something else
+        absent = NEEDED
+    if absent:
+        sys.exit(
+            f"{file} is not the JSON of a run of all benchmarks: python -m benchmarks --json makes it"
+        )
+    return document
+
+
+def make_folder(folder: Path) -> None:
+    """Have it there; or else this ends the program, with a line that says why."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"cannot make {folder}: {error.strerror}; choose another --folder")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """What the user asks for."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.report",
@@ -92,7 +124,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=ROOT, help="where docs/ and README.md are; by default, here"
     )
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

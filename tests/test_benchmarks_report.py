@@ -128,6 +128,65 @@ def test_the_report_is_the_one_that_is_made_of_the_kept_figures() -> None:
         assert not document.missing
 
 
+def test_new_figures_take_the_place_of_those_that_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the report is made of them."""
+    given, folder = tmp_path / "results.json", tmp_path / "here"
+    results.save(given, a_document(quick=True).data)
+    monkeypatch.setattr("sys.argv", ["report", str(given), "--folder", str(folder)])
+    report.main()
+    kept = folder / "docs" / "benchmarks" / "full.json"
+    assert kept.read_bytes() == given.read_bytes()
+    assert str(folder / "docs" / "benchmarks.md") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot read {}: No such file or directory"),
+        ("a directory", "cannot read {}: Is a directory"),
+        ("{", "{} is not the JSON of a run of all benchmarks: python -m benchmarks --json makes it"),
+        ("[1]", "{} is not the JSON of a run"),
+        ("7", "{} is not the JSON of a run"),
+        ('{"programs": [], "quick": true}', "{} is not the JSON of a run"),
+        ('{"programs": [{"name": "a"}], "quick": true}', "{} is not the JSON of a run"),
+    ],
+)
+def test_what_is_no_run_does_not_take_the_place_of_the_one_that_is_kept(
+    content: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is told in a line."""
+    kept = tmp_path / "docs" / "benchmarks" / "full.json"
+    results.save(kept, a_document().data)
+    before, given = kept.read_bytes(), tmp_path / "results.json"
+    if content == "a directory":
+        given.mkdir()
+    elif content is not None:
+        given.write_text(content)
+    monkeypatch.setattr("sys.argv", ["report", str(given), "--folder", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        report.main()
+    assert str(ended.value.code).startswith(said.format(given))
+    assert "\n" not in str(ended.value.code)
+    assert kept.read_bytes() == before
+
+
+@pytest.mark.parametrize("program", ["report", "profiles"])
+def test_a_folder_that_is_a_file_is_told(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By both programs, in a line, before anything is done."""
+    given, folder = tmp_path / "results.json", tmp_path / "file"
+    results.save(given, a_document().data)
+    folder.write_text("as it was")
+    names = [str(given)] if program == "report" else []
+    monkeypatch.setattr("sys.argv", [program, *names, "--folder", str(folder)])
+    with pytest.raises(SystemExit, match=r"^cannot make .*file.*: .*; choose another --folder$"):
+        {"report": report, "profiles": profiles}[program].main()
+    assert folder.read_text() == "as it was"
+
+
 # -- flame graphs -------------------------------------------------------------------------------------
 
 LOOP = "unrolled_run (trio/_core/_run.py)"
