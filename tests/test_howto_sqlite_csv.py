@@ -566,21 +566,44 @@ def test_measure_fails_if_not_every_byte_arrives() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="it looks for the server in /proc")
-def test_interrupted_measure_ends_with_one_line() -> None:
-    """Ctrl-C: exit code 130, and the server is gone: it would hold the pipes open."""
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_measure_ends_with_one_line(sent: signal.Signals, tmp_path: Path) -> None:
+    """Exit code 130; the database is gone, and the server: it would hold the pipes open."""
+    with begun(tmp_path, "measure", "--rows", "100000") as process:
+        until_it_has_a_server(process.pid)
+        process.send_signal(sent)
+        output, errors = process.communicate(timeout=2 * GUARD)
+    assert (process.returncode, output) == (130, "")
+    assert errors == "Interrupted: the server was stopped, nothing is left running.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_ended_while_it_makes_its_database_removes_it(
+    sent: signal.Signals, tmp_path: Path
+) -> None:
+    """There is no traceback, either."""
+    with begun(tmp_path, "serve", "--rows", "200000") as process:
+        trio.run(until, lambda: list(tmp_path.glob("*/readings.db*")))
+        process.send_signal(sent)
+        output, errors = process.communicate(timeout=2 * GUARD)
+    assert (process.returncode, output) == (1, "")
+    assert errors.splitlines()[1:] == ["", "Aborted!"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def begun(temporary: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
+    """Run the program, which keeps what is temporary there."""
     with subprocess.Popen(
-        [*PROGRAM, "measure", "--rows", "100000"],
+        [*PROGRAM, *arguments],
         cwd=ROOT,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        until_it_has_a_server(process.pid)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=2 * GUARD)
-    assert (process.returncode, output) == (130, "")
-    assert errors == "Interrupted: the server was stopped, nothing is left running.\n"
+        yield process
 
 
 def until_it_has_a_server(pid: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import sys
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 import httpx
@@ -24,9 +25,11 @@ from .rows import check_query, make_database
 from .server import listen, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     from hypercorn.typing import ASGIFramework
+
+T = TypeVar("T")
 
 QUERY = "select * from readings"
 HOST = "127.0.0.1"
@@ -135,12 +138,13 @@ def measure_command(rows: int, repeat: int, seconds: float) -> None:
     does meets all of them, and the ratios are those within each turn. Every byte is checked.
 
     It takes a minute; a quick look: --rows 2000 --repeat 1. Exits with 1 if anything arrived that the
-    query does not give, and with 130 at Ctrl-C.
+    query does not give, and with 130 at Ctrl-C or SIGTERM.
     """
     console = Console(highlight=False)
     try:
         with _new_database(rows) as database, console.status("Measuring ..."):
-            ways, alone = trio.run(partial(measure, database, QUERY, repeat=repeat, seconds=seconds))
+            measuring = partial(measure, database, QUERY, repeat=repeat, seconds=seconds)
+            ways, alone = trio.run(_until_terminated, measuring)
         code = 0
         show(ways, alone, console)
     except* MeasureError as errors:
@@ -150,6 +154,21 @@ def measure_command(rows: int, repeat: int, seconds: float) -> None:
         code = 130
         click.echo("Interrupted: the server was stopped, nothing is left running.", err=True)
     sys.exit(code)
+
+
+async def _until_terminated(measuring: Callable[[], Awaitable[T]]) -> T:
+    """Have SIGTERM do in Trio, too, what Ctrl-C does: so that the server ends with this."""
+
+    async def interrupt() -> None:
+        await anext(signals)
+        raise KeyboardInterrupt
+
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(interrupt)
+            measured = await measuring()
+            nursery.cancel_scope.cancel()
+    return measured
 
 
 def _first(errors: BaseExceptionGroup[MeasureError]) -> BaseException:
@@ -168,4 +187,6 @@ def _new_database(rows: int) -> Generator[Path]:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C: where nothing else is done about it, a database that was made has to be removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli(prog_name="python -m examples.sqlite_csv")
