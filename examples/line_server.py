@@ -21,6 +21,7 @@ import ewb
 
 Request = list[bytes]  # the tag, perhaps empty, and the words
 Cookie = ewb.Cookie[Request, ewb.Status]
+PORTS = 65_535
 
 
 class LineProtocol(ewb.Protocol[Request, ewb.Status, bytes, bytes]):
@@ -108,10 +109,18 @@ async def serve(host: str, port: int) -> None:
             front_end.shutdown()
 
 
+def port_number(text: str) -> int:
+    """A port, of the command line."""
+    if text.isdecimal() and (number := int(text)) <= PORTS:
+        return number
+    msg = f"give a number up to {PORTS}, or 0 for any that is free, not {text!r}"
+    raise argparse.ArgumentTypeError(msg)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m examples.line_server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", default=4000, type=int)
+    parser.add_argument("--port", default=4000, type=port_number)
     options = parser.parse_args()
     try:
         trio.run(serve, options.host, options.port)

@@ -22,7 +22,7 @@ import attrs
 import trio
 
 import ewb
-from examples.line_server import LineEngine, LineProtocol, Request
+from examples.line_server import LineEngine, LineProtocol, Request, port_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,8 +136,8 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m examples.observed_server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", default=4000, type=int)
-    parser.add_argument("--metrics-port", default=4001, type=int)
+    parser.add_argument("--port", default=4000, type=port_number)
+    parser.add_argument("--metrics-port", default=4001, type=port_number)
     parser.add_argument(
         "--slow", default=0.1, type=float, help="log commands that take so many seconds"
     )

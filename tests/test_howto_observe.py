@@ -84,6 +84,15 @@ def test_two_servers_do_not_share_a_port() -> None:
     assert errors.startswith("cannot listen on 127.0.0.1: ")
 
 
+@pytest.mark.parametrize("which", ["--port", "--metrics-port"])
+def test_the_program_does_not_take_another_port_than_it_was_given(which: str) -> None:
+    """Beyond the last one, the system would take the rest of a division."""
+    with begun(which, "99999") as process:
+        out, errors = process.communicate(timeout=GUARD)
+    assert (process.returncode, out) == (2, "")
+    assert f"{which}: give a number up to 65535, or 0 for any that is free, not '99999'" in errors
+
+
 async def test_each_command_is_in_one_bucket_and_in_those_above() -> None:
     """What took no time, and what waited until another client came."""
     latencies = Latencies()

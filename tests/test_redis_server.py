@@ -732,3 +732,11 @@ def test_program_says_if_its_port_is_taken() -> None:
             out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 1
     assert (out, err) == ("", f"cannot listen on 127.0.0.1:{port}: Address already in use\n")
+
+
+def test_program_does_not_take_another_port_than_it_was_given() -> None:
+    """Beyond the last one, the system would take the rest of a division."""
+    with program("--port", "99999") as process:
+        out, err = process.communicate(timeout=GUARD)
+    assert (process.returncode, out) == (2, "")
+    assert "--port: give a number up to 65535, or 0 for any that is free, not '99999'" in err

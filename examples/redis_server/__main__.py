@@ -14,6 +14,7 @@ import ewb
 from .engine import RedisEngine
 from .resp import RespProtocol
 
+PORTS = 65_535
 GRACE = 2
 """Seconds that commands have to finish when the server is told to end."""
 SWITCH_INTERVAL = 0.0005
@@ -39,6 +40,14 @@ async def serve(host: str, port: int) -> None:
             engine.close()
 
 
+def port_number(text: str) -> int:
+    """A port, of the command line."""
+    if text.isdecimal() and (number := int(text)) <= PORTS:
+        return number
+    msg = f"give a number up to {PORTS}, or 0 for any that is free, not {text!r}"
+    raise argparse.ArgumentTypeError(msg)
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(
@@ -46,7 +55,7 @@ def main() -> None:
         description="A small Redis: strings, lists, KEYS as a stream, BLPOP.",
     )
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", default=6379, type=int)
+    parser.add_argument("--port", default=6379, type=port_number)
     options = parser.parse_args()
     try:
         trio.run(serve, options.host, options.port)
