@@ -168,6 +168,26 @@ def test_a_bad_line_is_named(port: int, tmp_path: Path, line: bytes) -> None:
     assert run("scan", "--prefix", "good, but alone", port=port).stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("null", "is null"),
+        ("true", "is true"),
+        ("1.0", "is 1.0"),
+        ("NaN", "is NaN"),
+        ("[1]", "is a list"),
+        ("{}", "is an object"),
+        (r'"\ud800"', "is not UTF-8"),
+    ],
+)
+def test_a_field_that_is_no_key_is_named(port: int, field: str, said: str) -> None:
+    """Or documents that have nothing in common would overwrite each other."""
+    lines = f'{{"k": "good, but alone"}}\n\n{{"k": {field}}}\n'
+    failed = failure("load", "--file", "-", "--key", "k", port=port, stdin=lines)
+    assert failed == f"Error: line 3: the field 'k' {said}: a key is text or a whole number"
+    assert run("scan", "--prefix", "good, but alone", port=port).stdout == ""
+
+
 def test_a_key_that_is_no_text_can_be_scanned(port: int) -> None:
     """As the shell gives it."""
     key, login = b"\xff\xfe", Login("Administrator", "password")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 import click
@@ -73,12 +73,35 @@ def _document(line: bytes, number: int, field: str) -> Document:
         msg = f"line {number} is too long; the most is {MAX_VALUE} bytes"
         raise click.ClickException(msg)
     try:
-        key = str(json.loads(line)[field]).encode()
+        found = json.loads(line)[field]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         shown = line[:60].decode(errors="backslashreplace")
         msg = f"line {number} is no JSON object with a field {field!r}: {shown}"
         raise click.ClickException(msg) from error
+    key = _key(found, number, field)
     if len(key) > _LONGEST_KEY:
         msg = f"line {number} has a key of {len(key)} bytes; the most is {_LONGEST_KEY}"
         raise click.ClickException(msg)
     return key, line
+
+
+def _key(found: object, number: int, field: str) -> bytes:
+    """The key that a field is: text, or a whole number, of which there is one way to write each."""
+    if isinstance(found, str) or type(found) is int:  # bool is an int, too
+        with suppress(UnicodeEncodeError):  # half of a surrogate pair
+            return str(found).encode()
+    msg = f"line {number}: the field {field!r} is {_kind(found)}: a key is text or a whole number"
+    raise click.ClickException(msg)
+
+
+def _kind(found: object) -> str:
+    """What a field is that is no key; of a list or an object no more, since it may be large."""
+    match found:
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
+        case str():
+            return "not UTF-8"
+        case _:
+            return json.dumps(found)

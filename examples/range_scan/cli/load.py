@@ -37,7 +37,8 @@ def load(
     """Load documents: the cities of the world, or JSON lines.
 
     The keys of cities are COUNTRY:NAME:NUMBER: a prefix such as DE: or DE:Ber is a useful range. All
-    lines of a file are checked before the first is loaded.
+    lines of a file are checked before the first is loaded. Of documents with the same key, the last
+    stays.
     """
     if (file is None) != (field is None):
         msg = "--file and --key go together: the file has the documents, the field in each is its key"
