@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from examples.range_scan.__main__ import main
 from examples.range_scan.cli.documents import cities, json_lines
 from examples.range_scan.client import Client, Login, Range, RefusedError
+from examples.range_scan.wire import Status
 from tests.helpers import ROOT
 
 from .server_process import GUARD, port_of, running, start, stop
@@ -101,9 +102,23 @@ def test_lines_of_json(port: int) -> None:
     assert "line 2 is no JSON object with a field 'id': {}" in failure(
         "load", *options, port=port, stdin='{"id": 1}\n{}\n'
     )
-    assert "the most is 250" in failure(
-        "load", *options, port=port, stdin=json.dumps({"id": "x" * 251})
-    )
+    for key in ("", "x" * 251):
+        said = failure("load", *options, port=port, stdin='{"id": 1}\n' + json.dumps({"id": key}))
+        assert said.endswith(f"line 2 has a key of {len(key)} bytes; there must be 1 to 250")
+
+
+def test_a_load_that_breaks_off_says_how_much_is_there(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what was acknowledged; the rest may be there, or not."""
+
+    def store(*_: object, **__: object) -> Iterator[int]:
+        yield from (2048, 64)
+        raise RefusedError(Status.TOO_BIG, "the server refuses")
+
+    monkeypatch.setattr(Client, "store", store)
+    said = failure("load", "--limit", "3000", port=port)
+    assert said.endswith("only 2,112 of 3,000 documents are surely on the disk: the server refuses")
 
 
 def test_more_lines_than_fit_into_memory() -> None:

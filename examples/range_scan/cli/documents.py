@@ -79,8 +79,8 @@ def _document(line: bytes, number: int, field: str) -> Document:
         msg = f"line {number} is no JSON object with a field {field!r}: {shown}"
         raise click.ClickException(msg) from error
     key = _key(found, number, field)
-    if len(key) > _LONGEST_KEY:
-        msg = f"line {number} has a key of {len(key)} bytes; the most is {_LONGEST_KEY}"
+    if not 1 <= len(key) <= _LONGEST_KEY:
+        msg = f"line {number} has a key of {len(key)} bytes; there must be 1 to {_LONGEST_KEY}"
         raise click.ClickException(msg)
     return key, line
 

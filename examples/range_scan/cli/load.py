@@ -11,6 +11,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from examples.range_scan.client import ClientError
+
 from .documents import cities, json_lines
 from .options import with_client
 
@@ -51,9 +53,14 @@ def load(
         for _, value in progress.track(islice(documents, limit), task_id=task):
             count, size = count + 1, size + len(value)
         progress.reset(task, total=count, description="Loading")
-        began = perf_counter()
-        for acknowledged in client.store(islice(documents, limit), collection=number):
-            progress.advance(task, acknowledged)
+        began, stored = perf_counter(), 0
+        try:
+            for acknowledged in client.store(islice(documents, limit), collection=number):
+                stored += acknowledged
+                progress.advance(task, acknowledged)
+        except ClientError as error:  # others may be stored, of which the client does not know
+            msg = f"only {stored:,} of {count:,} documents are surely on the disk: {error}"
+            raise click.ClickException(msg) from error
     seconds = perf_counter() - began
     click.echo(
         f"{count:,} documents, {size / 1e6:.1f} MB, in {seconds:.2f} s: "
