@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,19 +22,33 @@ from examples.range_scan.cli.serve import serve
 from examples.range_scan.cli.stats import stats
 from examples.range_scan.demo.command import demo
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 
 class _Commands(click.Group):
     """Says in one line, too, that a command cannot write, or read, its files or its output."""
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with _explained():  # --help is done here
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> object:
-        try:
+        with _explained():
             return super().invoke(ctx)
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise  # who read the output has enough, as `head` does: click knows
-            _forget_output()
-            msg = f"cannot read or write: {error}; make room, or choose another file"
-            raise click.ClickException(msg) from error
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    """Make one line of what cannot be read or written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # who read the output has enough, as `head` does: click knows
+        _forget_output()
+        msg = f"cannot read or write: {error}; make room, or choose another file"
+        raise click.ClickException(msg) from error
 
 
 def _forget_output() -> None:
@@ -59,4 +75,6 @@ main.add_command(stats)
 main.add_command(demo)
 
 if __name__ == "__main__":
+    if sys.stderr is None:  # or click would say to the standard output what goes wrong
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as it runs
     main(prog_name="python -m examples.range_scan")

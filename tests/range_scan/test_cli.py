@@ -246,41 +246,62 @@ def test_what_clients_say_does_nothing_to_a_terminal(port: int) -> None:
     assert keys == "~\\u001b[31m\\u000a\n"
 
 
+def in_shell(command: str, port: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command as a program: a shell can close what Popen would open."""
+    where = "" if port is None else f"--port {port}"
+    name, _, rest = command.partition(" ")
+    return subprocess.run(  # noqa: S602 - see above
+        f"{sys.executable} -m examples.range_scan {name} {where} {rest}",
+        shell=True,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
-@pytest.mark.parametrize(
-    "arguments", [["scan"], ["scan", "--output", "/dev/full"], ["stats"], ["stats", "--plain"]]
-)
-def test_a_full_disk_is_one_line(port: int, arguments: list[str]) -> None:
+@pytest.mark.parametrize("command", ["scan", "scan --output /dev/full", "stats", "stats --plain"])
+def test_a_full_disk_is_one_line(port: int, command: str) -> None:
     """Whether what is written goes to a file or to the standard output."""
-    command = [sys.executable, "-m", "examples.range_scan", arguments[0], "--port", str(port)]
-    with open("/dev/full", "w") as full:  # noqa: PTH123 - it is no path of ours
-        done = subprocess.run(
-            [*command, *arguments[1:]], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
-        )
+    done = in_shell(f"{command} >/dev/full", port)
     assert done.returncode == 1
-    (line,) = filter(str.strip, done.stderr.decode().split("\n"))
+    (line,) = filter(str.strip, done.stderr.split("\n"))
+    assert line.startswith("Error: cannot read or write: [Errno 28] No space left on device; make room")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_help_that_cannot_be_written_is_one_line() -> None:
+    """As anything else that cannot."""
+    done = in_shell("--help >/dev/full")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
     assert line.startswith("Error: cannot read or write: [Errno 28] No space left on device; make room")
 
 
 def test_a_scan_needs_somewhere_to_write_to(port: int, tmp_path: Path) -> None:
     """Without a standard output a file will do; without both, a line says so."""
-    command = f"{sys.executable} -m examples.range_scan scan --keys-only --limit 1 --port {port}"
-
-    def scan(options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: S602 - a shell, because it can close what Popen would open
-            f"{command} {options} >&-",
-            shell=True,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    nowhere = scan("")
+    command = "scan --keys-only --limit 1"
+    nowhere = in_shell(f"{command} >&-", port)
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("Error: there is no standard output to write to")
-    assert scan(f"--output {tmp_path / 'keys'}").returncode == 0
+    assert in_shell(f"{command} --output {tmp_path / 'keys'} >&-", port).returncode == 0
     assert len((tmp_path / "keys").read_text().splitlines()) == 1
+
+
+def test_a_load_needs_somewhere_to_read_from() -> None:
+    """A standard input that is closed is not one that is empty."""
+    done = in_shell("load --file - --key k <&-")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: there is no standard input to read from")
+
+
+def test_what_goes_wrong_is_never_output() -> None:
+    """Not even where there is no standard error."""
+    done = in_shell("stats 2>&-", port=1)
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_a_server_of_something_else_is_noticed() -> None:

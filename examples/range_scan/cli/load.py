@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from itertools import islice
 from time import perf_counter
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -22,8 +23,18 @@ if TYPE_CHECKING:
 _COLUMNS = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
 
 
+class _Input(click.File):
+    """A file, or the standard input, if there is one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "-" and sys.stdin is None:
+            msg = "there is no standard input to read from: give it one, or use --file FILE"
+            raise click.ClickException(msg)
+        return super().convert(value, param, ctx)
+
+
 @click.command()
-@click.option("--file", type=click.File("rb"), help="JSON lines; - is the standard input.")
+@click.option("--file", type=_Input("rb"), help="JSON lines; - is the standard input.")
 @click.option("--key", "field", help="Which field of a line is its key; needed with --file.")
 @click.option("--collection", metavar="SCOPE.NAME", help="The collection to load into.")
 @click.option("--limit", type=click.IntRange(1), help="Load no more documents than this.")
