@@ -7,8 +7,18 @@ python -m examples.range_scan scan --prefix DE: --limit 10
 
 from __future__ import annotations
 
-import errno
 import os
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    # The imports below take a while, and to interrupt one would be a traceback.
+
+    def _end(*_: object) -> None:
+        os._exit(130)  # as a shell expects it after Ctrl-C; there is nothing to clean up
+
+    signal.signal(signal.SIGINT, _end)
+
+import errno
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -75,6 +85,8 @@ main.add_command(stats)
 main.add_command(demo)
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.stderr is None:  # or click would say to the standard output what goes wrong
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as it runs
     main(prog_name="python -m examples.range_scan")

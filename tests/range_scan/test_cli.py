@@ -339,6 +339,20 @@ def test_the_password_need_not_be_seen(tmp_path: Path, monkeypatch: pytest.Monke
     assert "is not UTF-8" in failure("stats", "--password-file", str(file), port=1)
 
 
+def test_an_interrupt_while_it_starts_is_quiet(tmp_path: Path) -> None:
+    """Ctrl-C comes here in the midst of an import."""
+    (tmp_path / "click.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.range_scan", "stats"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_server_ends_well(tmp_path: Path, number: int) -> None:
     """With 0, on either signal; and what was loaded is there when it starts again."""
