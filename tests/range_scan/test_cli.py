@@ -173,6 +173,14 @@ def test_what_goes_wrong_is_one_line(port: int) -> None:
         assert "nobody can log in" in failure("stats", "--user", user, port=port)
 
 
+@pytest.mark.parametrize("arguments", ["serve --data", "load --collection", "scan --collection"])
+def test_a_name_that_is_empty_is_refused(arguments: str) -> None:
+    """It is a variable that is not set: not the directory one is in, nor the default collection."""
+    command, option = arguments.split()
+    said = failure(command, option, "", port=1, code=2)
+    assert said.startswith(f"Error: Invalid value for '{option}': it is empty")
+
+
 @pytest.mark.parametrize("line", [b'\xff{"id": "\xff"}', b"[" * 100_000, b'{"other": 1}', b"7"])
 def test_a_bad_line_is_named(port: int, tmp_path: Path, line: bytes) -> None:
     """And nothing before it is loaded."""

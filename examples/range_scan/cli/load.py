@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from examples.range_scan.client import ClientError
 
 from .documents import cities, json_lines
-from .options import with_client
+from .options import not_empty, with_client
 
 if TYPE_CHECKING:
     from examples.range_scan.client import Client
@@ -36,7 +36,9 @@ class _Input(click.File):
 @click.command()
 @click.option("--file", type=_Input("rb"), help="JSON lines; - is the standard input.")
 @click.option("--key", "field", help="Which field of a line is its key; needed with --file.")
-@click.option("--collection", metavar="SCOPE.NAME", help="The collection to load into.")
+@click.option(
+    "--collection", callback=not_empty, metavar="SCOPE.NAME", help="The collection to load into."
+)
 @click.option("--limit", type=click.IntRange(1), help="Load no more documents than this.")
 @with_client
 def load(

@@ -83,6 +83,14 @@ def with_client(command: Command) -> Command:
     return run
 
 
+def not_empty(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty value, which is that of a shell's variable that is not set."""
+    if value == "":
+        msg = "it is empty: name one, or leave the option out"
+        raise click.BadParameter(msg)
+    return value
+
+
 def shown(text: str) -> str:
     """A client's text, or JSON, as one line that can be written, and does nothing to a terminal."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

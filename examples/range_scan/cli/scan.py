@@ -16,7 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from examples.range_scan import wire
 from examples.range_scan.client import Range, Sample, plain
 
-from .options import shown, with_client
+from .options import not_empty, shown, with_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--end", help="The key before which to stop.")
 @click.option("--sample", type=click.IntRange(1), help="About so many of each vBucket's documents.")
 @click.option("--seed", default=0, help="Which sample: the same seed gives the same one.")
-@click.option("--collection", metavar="SCOPE.NAME", help="The collection to scan.")
+@click.option("--collection", callback=not_empty, metavar="SCOPE.NAME", help="The collection to scan.")
 @click.option("--keys-only", is_flag=True, help="No documents, only their keys.")
 @click.option("--limit", type=click.IntRange(1), help="Stop after so many.")
 @click.option(

@@ -12,7 +12,7 @@ import trio
 from examples.range_scan import server
 from examples.range_scan.settings import GIBIBYTE, MEBIBYTE, ServerError, ServerSettings
 
-from .options import EXISTING_FILE, login_options
+from .options import EXISTING_FILE, login_options, not_empty
 
 
 @click.command()
@@ -25,8 +25,9 @@ from .options import EXISTING_FILE, login_options
 )
 @click.option(
     "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("range-scan-data"),
+    type=click.Path(file_okay=False),
+    default="range-scan-data",
+    callback=not_empty,
     help="The directory of the store; it is made if it is not there.",
 )
 @click.option(
@@ -91,7 +92,14 @@ from .options import EXISTING_FILE, login_options
 @click.option("--verbose", is_flag=True, help="Log more, to standard error.")
 @login_options
 def serve(
-    *, verbose: bool, no_sync: bool, max_size: int, max_growth: int, memory: int, **options: Any
+    *,
+    data: str,
+    verbose: bool,
+    no_sync: bool,
+    max_size: int,
+    max_growth: int,
+    memory: int,
+    **options: Any,
 ) -> None:
     """Serve a store, until Ctrl-C or SIGTERM.
 
@@ -102,6 +110,7 @@ def serve(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     settings = ServerSettings(
+        data=Path(data),
         sync=not no_sync,
         max_size=max_size * GIBIBYTE,
         max_growth=max_growth * MEBIBYTE,
