@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 import attrs
 
+from ._checks import brief
 from ._clock import clock
 from ._cookie import Cookie
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 Req = TypeVar("Req")
 S = TypeVar("S")
-
-LOGGED: Final = 200
-"""Characters of a request in a log, at most."""
 
 logger: Final = logging.getLogger("ewb")
 
@@ -91,12 +89,6 @@ def tell(listeners: Listeners[Req, S], cookie: Cookie[Req, S]) -> None:
             logger.exception("a hook failed, and is not called any more: %r", listener)
             if listener in listeners:  # an event within this one may have removed it
                 listeners.remove(listener)
-
-
-def brief(request: object) -> str:
-    """A request as it may stand in a log: not all of what a client has sent."""
-    text = repr(request)
-    return text if len(text) <= LOGGED else f"{text[:LOGGED]}… ({len(text)} characters)"
 
 
 @attrs.define

@@ -6,13 +6,14 @@ these are chunks is lent by their producers, each of which is told once it is se
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ._checks import brief
 from ._send import bytes_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ._background import Background
     from ._protocol import Buffer
 
@@ -29,17 +30,21 @@ class Outbox:
         """Bytes: of `buffers`, and of what was taken and is being sent."""
         self._lenders: list[Background] = []
 
-    def put(self, buffers: Sequence[Buffer]) -> None:
-        """Have these sent.
+    def put(self, buffers: Sequence[Buffer], made_by: str) -> None:
+        """Have these sent, which a method of the protocol has returned.
 
         Raises:
-            TypeError: they are one buffer, not several.
+            TypeError: they are no list of buffers.
         """
-        if isinstance(buffers, (bytes, bytearray, memoryview)):
-            msg = "encode_batch and encode_end must return a list of buffers, not one buffer"
-            raise TypeError(msg)
+        if not isinstance(buffers, (list, tuple)):
+            _check_is_a_list(buffers, made_by)
+        try:
+            size = bytes_in(buffers)
+        except TypeError:
+            _check_are_buffers(buffers, made_by)
+            raise
         self.buffers += buffers
-        self.unsent += bytes_in(buffers)
+        self.unsent += size
 
     def borrow(self, background: Background) -> list[object]:
         """Its chunks, which are to be encoded and `put`."""
@@ -61,3 +66,22 @@ class Outbox:
         lenders, self._lenders = self._lenders, []
         for lender in lenders:
             lender.returned()
+
+
+def _check_is_a_list(made: object, made_by: str) -> None:
+    if isinstance(made, Sequence) and not isinstance(made, (str, bytes, bytearray, memoryview)):
+        return
+    if inspect.iscoroutine(made):
+        made.close()
+    nothing = "no answer" if made_by == "encode_end" else "nothing to send"
+    msg = f"{made_by} returned {brief(made)}: return a list of buffers, [] for {nothing}"
+    raise TypeError(msg)
+
+
+def _check_are_buffers(made: Sequence[object], made_by: str) -> None:
+    for one in made:
+        try:
+            memoryview(one).release()  # type: ignore[arg-type]  # the TypeError is the answer
+        except TypeError:
+            msg = f"{made_by} returned a list with {brief(one)} in it: each must be bytes-like"
+            raise TypeError(msg) from None

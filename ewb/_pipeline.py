@@ -24,10 +24,11 @@ import trio
 
 from ._background import start
 from ._call import Call
+from ._checks import brief
 from ._clock import clock
 from ._closing import Closing, tell_errors
 from ._command import Command
-from ._hooks import brief, tell
+from ._hooks import tell
 from ._life import State, Step
 from ._outbox import Outbox
 from ._protocol import ProtocolError
@@ -193,7 +194,7 @@ class Pipeline(Generic[Req, S]):
                 break
         budget = self.advance(budget)
         if self._last_reply and not self._in_flight:
-            self.outbox.put([self._last_reply])
+            self.outbox.put([self._last_reply], "ProtocolError")
             self._last_reply = b""
         return budget == 0 or bool(self._ready)
 
@@ -287,7 +288,7 @@ class Pipeline(Generic[Req, S]):
     def _write(self, command: Command[Req, S], background: Background) -> bool:
         """Encode chunks; returns if there is something to send, and so a time when that is sent."""
         buffers = self._protocol.encode_batch(command.request, self.outbox.borrow(background))
-        self.outbox.put(buffers)
+        self.outbox.put(buffers, "encode_batch")
         if is_to_be_sent := bool(self.outbox.buffers):  # if not these, what was before them
             self._written.append(command)
         else:
@@ -349,11 +350,10 @@ class Pipeline(Generic[Req, S]):
 
     def _answer(self, command: Command[Req, S]) -> None:
         buffers = self._protocol.encode_end(command.request, command.status, command.reply)
+        self.outbox.put(buffers, "encode_end")
         command.take_step(Step.ANSWER)
         del self._in_flight[command]
         self._counters.in_flight -= 1
-        if buffers:
-            self.outbox.put(buffers)
         if self._hooks.done:
             tell(self._hooks.done, command)
 

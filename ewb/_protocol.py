@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from typing import Protocol as Structural
 
+from ._checks import brief
 from ._status import Order, Status
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class ProtocolError(Exception):
 
     def __init__(self, message: str, reply: bytes = b"") -> None:
         super().__init__(message)
+        if not isinstance(reply, (bytes, bytearray, memoryview)):
+            msg = f"the reply of a ProtocolError must be bytes, not {brief(reply)}"
+            raise TypeError(msg)
         self.reply = reply
 
 

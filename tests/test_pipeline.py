@@ -850,9 +850,21 @@ async def test_a_protocol_that_gives_one_buffer_for_a_list_is_told_so(method: st
     protocol = Words()
     setattr(protocol, method, lambda *_: b"one buffer")
     async with open_bench({"r1": streams(letters, "ab")}, protocol=protocol) as bench:
-        with pytest.raises(TypeError, match="a list of buffers"):  # noqa: PT012 - in either
+        said = f"{method} returned b'one buffer': return a list of buffers"
+        with pytest.raises(TypeError, match=said):  # noqa: PT012 - in either
             bench.feed("r1")
             await bench.until(lambda: False)
+
+
+async def test_an_encode_end_without_its_return_is_told_so() -> None:
+    """Else its client would wait for ever, and nobody would know why. It is dropped, not done."""
+    protocol = Words()
+    protocol.encode_end = lambda *_: None  # type: ignore[assignment, method-assign]
+    async with open_bench(protocol=protocol) as bench:
+        with pytest.raises(TypeError, match=r"encode_end returned None: .*, \[\] for no answer"):
+            bench.feed("r1")
+        bench.pipeline.drop()
+        assert bench.counters.dropped == 1
 
 
 # -- errors of the engine --------------------------------------------------------------------------
