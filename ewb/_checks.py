@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Final
 
 LONGEST: Final = 200
@@ -18,3 +19,21 @@ def brief(thing: object) -> str:
     except Exception:  # noqa: BLE001 - the class is the user's, and the message more urgent
         return f"<{type(thing).__name__}, whose repr fails>"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+
+
+def check_function(asked_by: str, fn: object) -> None:
+    """Is what a worker is to call a function, and not what one has returned? Thread: any.
+
+    Raises:
+        TypeError: no, and what would do.
+    """
+    if callable(fn):
+        return
+    how = "give the function, and its arguments after it"
+    if inspect.isgenerator(fn) or inspect.iscoroutine(fn):
+        is_named = fn.__name__.isidentifier()
+        how = f"give {fn.__name__}, and not {fn.__name__}()" if is_named else "give lambda: (...)"
+    if inspect.iscoroutine(fn):
+        fn.close()
+    msg = f"{asked_by} needs a function, not {brief(fn)}: {how}"
+    raise TypeError(msg)

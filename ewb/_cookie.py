@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, TypeVarTuple
 
 import attrs
 
+from ._checks import check_function
 from ._producer import name_of
 from ._settings import HIGH_WATER, MAX_CHUNKS, Bounds
 from ._status import Status
@@ -120,8 +121,9 @@ class Cookie(ABC, Generic[Req, S]):
 
         Raises:
             RuntimeError: this call of `execute` has asked for something already, or is over.
-            TypeError, ValueError: a bound is not a positive whole number.
+            TypeError, ValueError: `fn` is no function, or a bound no positive whole number.
         """
+        check_function("produce", fn)
         bounds = Bounds(high_water, max_chunks)
         return self._ask(StreamWork(partial(fn, *args), name_of(fn), bounds, size, same_thread))
 
@@ -136,7 +138,9 @@ class Cookie(ABC, Generic[Req, S]):
 
         Raises:
             RuntimeError: this call of `execute` has asked for something already, or is over.
+            TypeError: `fn` is no function.
         """
+        check_function("run", fn)
         return self._ask(CallWork(partial(fn, *args), name_of(fn)))
 
     @abstractmethod

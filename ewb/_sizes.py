@@ -22,10 +22,11 @@ def size_in_bytes(chunk: object) -> int:
         with memoryview(chunk) as view:  # type: ignore[arg-type]  # the TypeError is the answer
             return view.nbytes
     except TypeError:
+        encode = " (text.encode())" if isinstance(chunk, str) else ""
         msg = (
-            f"a chunk of type {type(chunk).__name__!r} is not bytes-like: give size=, "
-            "a function of a chunk that says how much of high_water it takes "
-            "(size=len, or size=lambda chunk: 1)"
+            f"a chunk of type {type(chunk).__name__!r} is not bytes-like: yield bytes{encode}; or, if "
+            "the chunks are not for a socket, give size=, a function of a chunk that says how much of "
+            "high_water it takes (size=len, or size=lambda chunk: 1)"
         )
         raise TypeError(msg) from None
 

@@ -13,6 +13,7 @@ from ._backstop import time_is_real
 from ._block import Block
 from ._brief_lock import BriefLock
 from ._budget import Budget
+from ._checks import check_function
 from ._courtesy import Courtesy
 from ._doorbell import current_doorbell
 from ._from_thread import Portal, portals
@@ -129,10 +130,11 @@ class Workers:
                 objects need (a sqlite3 connection, an RLock); False: on whichever is free.
 
         Raises:
-            TypeError, ValueError: a bound is not a positive whole number.
+            TypeError, ValueError: `fn` is no function, or a bound no positive whole number.
             trio.ClosedResourceError: on entry: the block of `open_workers` was left.
             BaseException: on leaving: what the producer raises while it is being closed.
         """
+        check_function("produce", fn)
         bounds = Bounds(high_water, max_chunks)
         start = partial(fn, *args)
         begin = partial(self.begin, start, name_of(fn), bounds, size, same_thread=same_thread)

@@ -49,6 +49,14 @@ def test_what_is_not_bytes_needs_a_size(chunk: object) -> None:
         size_in_bytes(chunk)
 
 
+def test_text_for_a_socket_is_told_how_to_become_bytes() -> None:
+    """The remedy that is right most often comes first; with others than text, it is not known."""
+    with pytest.raises(TypeError, match=r"not bytes-like: yield bytes \(text\.encode\(\)\); or, if"):
+        size_in_bytes("text")
+    with pytest.raises(TypeError, match=r"not bytes-like: yield bytes; or, if"):
+        size_in_bytes(7)
+
+
 def test_a_users_size_is_asked() -> None:
     """What `size` says is what counts."""
     rows: list[Iterable[int]] = [[1, 2], (3,), []]

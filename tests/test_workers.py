@@ -59,6 +59,14 @@ async def test_two_pools_are_apart() -> None:
             assert await chunks.receive() == b"0"
 
 
+async def test_a_generator_for_its_function_is_refused_where_it_is_given() -> None:
+    """The most natural slip: the message says what to give instead."""
+    async with ewb.open_workers(1) as workers:
+        wrong: Any = Log().numbers(1)
+        with pytest.raises(TypeError, match=r"^produce needs a function, .*: give numbers, and not"):
+            workers.produce(wrong)
+
+
 async def test_a_block_is_entered_once() -> None:
     """What `produce` returned is for one `async with`, and says so, also while that lasts."""
     async with ewb.open_workers(1) as workers:
