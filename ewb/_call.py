@@ -154,6 +154,11 @@ def _made(fn: Callable[[], object], name: str) -> object:
     value = fn()
     if inspect.iscoroutine(value):
         value.close()
+    if inspect.iscoroutine(value) or inspect.isasyncgen(value):
         msg = f"{name} is async: it must be a plain function, of blocking code"
+        raise TypeError(msg)
+    if inspect.isgenerator(value) and inspect.getgeneratorstate(value) == inspect.GEN_CREATED:
+        value.close()  # else nothing of it would run, and that be taken for success
+        msg = f"{name} is a generator function: use cookie.produce"
         raise TypeError(msg)
     return value

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import inspect
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 import trio
@@ -20,7 +21,7 @@ from .helpers import GUARD, Gate, fail, until
 from .test_background import FakeWorkers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
     from ewb import Workers
 
@@ -121,6 +122,55 @@ async def test_an_async_function_is_refused() -> None:
         end = await Owner(workers, wrong).wait()
     assert isinstance(end.error, TypeError)
     assert "name is async: it must be a plain function" in str(end.error)
+
+
+async def test_an_async_generator_function_is_refused() -> None:
+    """As any async function: nothing of it would run."""
+
+    async def wrong() -> AsyncGenerator[bytes]:
+        yield b"never made"
+
+    async with ewb.open_workers(1) as workers:
+        end = await Owner(workers, wrong).wait()
+    assert isinstance(end.error, TypeError)
+    assert "name is async: it must be a plain function" in str(end.error)
+
+
+async def test_a_generator_function_is_refused() -> None:
+    """Nothing of it would run, and that be taken for success: the message says what runs it."""
+    ran, made = [], []
+
+    def wrong() -> Generator[bytes]:
+        ran.append(1)
+        yield b"never made"
+
+    def makes() -> Generator[bytes]:
+        made.append(wrong())
+        return made[0]
+
+    async with ewb.open_workers(1) as workers:
+        end = await Owner(workers, makes).wait()
+    assert isinstance(end.error, TypeError)
+    assert str(end.error) == "name is a generator function: use cookie.produce"
+    assert inspect.getgeneratorstate(made[0]) == inspect.GEN_CLOSED
+    assert not ran
+
+
+async def test_a_generator_that_was_begun_is_a_value() -> None:
+    """Whoever has taken something of it knows what it is."""
+
+    def begun() -> Generator[bytes]:
+        chunks = numbers()
+        next(chunks)
+        return chunks
+
+    def numbers() -> Generator[bytes]:
+        yield b"1"
+        yield b"2"
+
+    async with ewb.open_workers(1) as workers:
+        end = await Owner(workers, begun).wait()
+    assert list(cast("Generator[bytes]", end.result)) == [b"2"]
 
 
 # -- stopped ---------------------------------------------------------------------------------------
