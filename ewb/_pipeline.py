@@ -154,6 +154,9 @@ class Pipeline(Generic[Req, S]):
                 self.refuse(self._bad_data)
             return None
         order = self._protocol.order(request)
+        if type(order) is not Order:
+            msg = f"order returned {brief(order)}: return an Order (SERIAL, OVERLAP or REORDER)"
+            raise TypeError(msg)
         command: Command[Req, S] = Command(request, self.connection, order, self)
         self.pulled += 1
         self._in_flight[command] = None

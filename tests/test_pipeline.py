@@ -856,6 +856,18 @@ async def test_a_protocol_that_gives_one_buffer_for_a_list_is_told_so(method: st
             await bench.until(lambda: False)
 
 
+@pytest.mark.parametrize("wrong", [None, "SERIAL", 1, Status.OK])
+async def test_an_order_that_is_none_is_told_so(wrong: Any) -> None:
+    """It would be taken for SERIAL, which is slow, and seems to work."""
+    protocol = Words()
+    protocol.order = lambda *_: wrong  # type: ignore[method-assign]
+    async with open_bench(protocol=protocol) as bench:
+        with pytest.raises(TypeError) as caught:
+            bench.feed("r1")
+        assert str(caught.value).startswith(f"order returned {wrong!r}: return an Order (")
+        assert bench.counters.commands == 0
+
+
 async def test_an_encode_end_without_its_return_is_told_so() -> None:
     """Else its client would wait for ever, and nobody would know why. It is dropped, not done."""
     protocol = Words()
