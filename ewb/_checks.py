@@ -37,3 +37,16 @@ def check_function(asked_by: str, fn: object) -> None:
         fn.close()
     msg = f"{asked_by} needs a function, not {brief(fn)}: {how}"
     raise TypeError(msg)
+
+
+def check_plain(owner: object, *methods: str) -> None:
+    """Is none of these methods async? One that is not there is not. Thread: any.
+
+    Raises:
+        TypeError: which one is.
+    """
+    for name in methods:
+        method = getattr(owner, name, None)
+        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+            msg = f"{name} must be a plain function, which does not block: it is async"
+            raise TypeError(msg)

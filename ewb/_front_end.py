@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections import Counter
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -13,6 +14,7 @@ import trio
 from ._counters import Counters
 from ._hooks import Hook, Hooks
 from ._life import State
+from ._protocol import check_engine, check_protocol, made_plain
 from ._session import Session
 from ._settings import FrontEndSettings
 from ._shared import Shared
@@ -105,7 +107,7 @@ class FrontEnd(Generic[Req, S]):
             hooks: are told of the life of each cookie.
 
         Raises:
-            TypeError, ValueError: a bound is out of its range, or a hook is none.
+            TypeError, ValueError: a bound is out of its range, a hook is none, a method is async.
         """
         self._settings = FrontEndSettings(
             max_connections=max_connections,
@@ -120,6 +122,8 @@ class FrontEnd(Generic[Req, S]):
             idle_timeout=idle_timeout,
             half_close_timeout=half_close_timeout,
         )
+        check_protocol(protocol)
+        check_engine(engine)
         self._counters = Counters()
         shared = Shared(
             engine=engine,
@@ -130,8 +134,9 @@ class FrontEnd(Generic[Req, S]):
             watchdog=Watchdog(self._settings),
             turns=Turns(),
         )
+        make = protocol if isinstance(protocol, type) else partial(made_plain, protocol)
         self._new_session: Callable[[trio.abc.Stream], Session[Req, S]] = lambda stream: Session(
-            stream, protocol(), shared
+            stream, make(), shared
         )
         self._sessions: set[Session[Req, S]] = set()
         self._slots = trio.Semaphore(max_connections, max_value=max_connections)

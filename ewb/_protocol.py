@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from typing import Protocol as Structural
 
-from ._checks import brief
+from ._checks import brief, check_plain
 from ._status import Order, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ._cookie import Cookie
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What is written to a stream."""
+
+METHODS: Final = ("receive_data", "next_request", "order", "encode_batch", "encode_end")
+"""Of a protocol."""
 
 Req = TypeVar("Req")
 S = TypeVar("S")
@@ -47,8 +50,8 @@ class Protocol(Structural[Req, S_contra, T, P_contra]):
 
     Need not be inherited; but then type checkers look at the methods, and `order` has its default.
 
-    Thread: front end, for all methods. An exception other than `ProtocolError` is logged, and closes
-    the connection that it came from.
+    Thread: front end, for all methods; none of them is async. An exception other than `ProtocolError`
+    is logged, and closes the connection that it came from.
 
     The type variables: requests, the engine's own statuses, chunks, and what answers carry
     (`Cookie.reply`).
@@ -101,9 +104,9 @@ class Protocol(Structural[Req, S_contra, T, P_contra]):
 class Engine(Structural[Req, S]):
     """What executes commands. Need not be inherited.
 
-    Thread: front end, for all methods. It may also have `connect(connection)`, called before the first
-    command of a `Connection`, and `disconnect(connection)`, called when all its background work is
-    closed. An exception in these is logged; one in `connect` closes the connection.
+    Thread: front end, for all methods; none of them is async. It may also have `connect(connection)`,
+    called before the first command of a `Connection`, and `disconnect(connection)`, called when all its
+    background work is closed. An exception in these is logged; one in `connect` closes the connection.
     """
 
     def execute(self, cookie: Cookie[Req, S]) -> S | Status:
@@ -114,3 +117,33 @@ class Engine(Structural[Req, S]):
         is logged.
         """
         ...
+
+
+def check_protocol(make: object) -> None:
+    """See what `FrontEnd` was given to make protocols with; of a class, its methods too.
+
+    Raises:
+        TypeError: it makes none, or none that would do.
+    """
+    if isinstance(make, type):
+        check_plain(make, *METHODS)
+
+
+def made_plain(make: Callable[[], T]) -> T:
+    """A protocol of whose methods none is async: what a function makes is known only then.
+
+    Raises:
+        TypeError: which one is.
+    """
+    made = make()
+    check_plain(made, *METHODS)
+    return made
+
+
+def check_engine(engine: object) -> None:
+    """See what `FrontEnd` was given to execute commands.
+
+    Raises:
+        TypeError: it cannot do that.
+    """
+    check_plain(engine, "execute", "connect", "disconnect")

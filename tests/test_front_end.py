@@ -75,6 +75,48 @@ async def test_a_bound_of_the_wrong_type_is_refused(bound: str) -> None:
             ewb.FrontEnd(Lines, Engine(), workers, **bounds)
 
 
+async def never(*_: object) -> Any:
+    """What a method of a protocol or an engine may not be."""
+    raise AssertionError
+
+
+async def never_ends(*_: object) -> Any:
+    """Nor this."""
+    yield b"."
+
+
+@pytest.mark.parametrize("wrong", [never, never_ends])
+@pytest.mark.parametrize(
+    "method", ["receive_data", "next_request", "order", "encode_batch", "encode_end"]
+)
+async def test_an_async_method_of_a_protocol_is_refused(
+    method: str, wrong: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a class when the front end is made; of what a function makes, when that is made."""
+    said = f"^{method} must be a plain function, which does not block: it is async$"
+    kind = type("AsyncLines", (Lines,), {method: wrong})
+    async with ewb.open_workers(1) as workers:
+        with pytest.raises(TypeError, match=said):
+            ewb.FrontEnd(kind, Engine(), workers)
+        front_end = ewb.FrontEnd(partial(kind), Engine(), workers)
+        ours, theirs = memory_stream_pair()
+        await front_end.serve(theirs)
+        assert await everything(ours) == b""
+    (record,) = errors_logged(caplog.records)
+    assert record.exc_info is not None
+    with pytest.raises(TypeError, match=said):
+        raise record.exc_info[1] or AssertionError
+
+
+@pytest.mark.parametrize("method", ["execute", "connect", "disconnect"])
+async def test_an_async_method_of_an_engine_is_refused(method: str) -> None:
+    """When the front end is made: `connect` and `disconnect` would be never run, without a word."""
+    engine = type("AsyncEngine", (Engine,), {method: never})()
+    async with ewb.open_workers(1) as workers:
+        with pytest.raises(TypeError, match=f"^{method} must be a plain function"):
+            ewb.FrontEnd(Lines, engine, workers)
+
+
 async def test_serve_turns_away_beyond_max_connections() -> None:
     """At once, without a word; the next one after somebody has left is served."""
     async with serving("memory", max_connections=2) as server:
