@@ -11,7 +11,8 @@ import attrs
 
 from ._checks import check_function
 from ._producer import name_of
-from ._settings import HIGH_WATER, MAX_CHUNKS, Bounds
+from ._settings import HIGH_WATER, MAX_CHUNKS, Bounds, check_flag
+from ._sizes import check_size
 from ._status import Status
 
 if TYPE_CHECKING:
@@ -121,9 +122,11 @@ class Cookie(ABC, Generic[Req, S]):
 
         Raises:
             RuntimeError: this call of `execute` has asked for something already, or is over.
-            TypeError, ValueError: `fn` is no function, or a bound no positive whole number.
+            TypeError, ValueError: `fn` or `size` is no function, a bound no positive whole number.
         """
         check_function("produce", fn)
+        check_size(size)
+        check_flag("same_thread", same_thread)
         bounds = Bounds(high_water, max_chunks)
         return self._ask(StreamWork(partial(fn, *args), name_of(fn), bounds, size, same_thread))
 

@@ -21,12 +21,12 @@ from ._shared import Shared
 from ._statistics import FrontEndStatistics
 from ._turns import Turns
 from ._watchdog import Watchdog
+from ._workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._protocol import Engine, Protocol
-    from ._workers import Workers
 
 Req = TypeVar("Req")
 S = TypeVar("S")
@@ -107,7 +107,8 @@ class FrontEnd(Generic[Req, S]):
             hooks: are told of the life of each cookie.
 
         Raises:
-            TypeError, ValueError: a bound is out of its range, a hook is none, a method is async.
+            TypeError, ValueError: a bound is out of its range, or something is not of its kind: a hook
+                is none, say, or a method async.
         """
         self._settings = FrontEndSettings(
             max_connections=max_connections,
@@ -124,6 +125,9 @@ class FrontEnd(Generic[Req, S]):
         )
         check_protocol(protocol)
         check_engine(engine)
+        if not isinstance(workers, Workers):
+            msg = f"workers must be those of `async with open_workers() as workers`, not {workers!r}"
+            raise TypeError(msg)
         self._counters = Counters()
         shared = Shared(
             engine=engine,

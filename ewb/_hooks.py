@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import attrs
 
 from ._checks import brief
 from ._clock import clock
 from ._cookie import Cookie
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from ._settings import seconds
 
 Req = TypeVar("Req")
 S = TypeVar("S")
@@ -57,6 +56,9 @@ class Hooks(Generic[Req, S]):
     """All hooks of a front end: for each kind of event, whom to call."""
 
     def __init__(self, hooks: Iterable[Hook[Req, S]]) -> None:
+        if not isinstance(hooks, Iterable):
+            msg = f"hooks must be a list of ewb.Hook objects, not {hooks!r}"
+            raise TypeError(msg)
         hooks = tuple(hooks)
         for hook in hooks:
             if not isinstance(hook, Hook):
@@ -110,7 +112,7 @@ class SlowCommands(Hook[Req, S]):
     Each line says what was asked for, how it ended, and where the time went. Thread: front end.
     """
 
-    threshold: float = attrs.field(validator=attrs.validators.ge(0))
+    threshold: float = attrs.field(validator=seconds(0, inf))
     """Seconds from the request to its answer, from which on a command is slow."""
     logger: logging.Logger = attrs.field(factory=lambda: logging.getLogger("ewb.slow"))
     """Where to."""

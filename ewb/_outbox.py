@@ -69,7 +69,8 @@ class Outbox:
 
 
 def _check_is_a_list(made: object, made_by: str) -> None:
-    if isinstance(made, Sequence) and not isinstance(made, (str, bytes, bytearray, memoryview)):
+    kind = type(made)
+    if issubclass(kind, Sequence) and not issubclass(kind, (str, bytes, bytearray, memoryview)):
         return
     if inspect.iscoroutine(made):
         made.close()

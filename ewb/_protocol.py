@@ -125,6 +125,11 @@ def check_protocol(make: object) -> None:
     Raises:
         TypeError: it makes none, or none that would do.
     """
+    if not callable(make):
+        kind = type(make).__name__
+        how = f": give {kind}, and not {kind}()" if hasattr(make, "receive_data") else ""
+        msg = f"protocol must be a function that makes one, often a class, not {brief(make)}{how}"
+        raise TypeError(msg)
     if isinstance(make, type):
         check_plain(make, *METHODS)
 
@@ -146,4 +151,10 @@ def check_engine(engine: object) -> None:
     Raises:
         TypeError: it cannot do that.
     """
+    if isinstance(engine, type):
+        msg = f"engine must be an object, not a class: give {engine.__name__}()"
+        raise TypeError(msg)
+    if not callable(getattr(engine, "execute", None)):
+        msg = f"engine must have a method execute(cookie), which {brief(engine)} has not"
+        raise TypeError(msg)
     check_plain(engine, "execute", "connect", "disconnect")

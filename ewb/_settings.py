@@ -44,16 +44,34 @@ def _at_least(least: int) -> Callable[[object, attrs.Attribute[int], int], None]
     return check
 
 
-def _seconds(least: float, most: float) -> Callable[[object, attrs.Attribute[float], float], None]:
-    def check(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+def seconds(least: float, most: float) -> Callable[[object, attrs.Attribute[float], float], None]:
+    """A validator of a time in this range."""
+
+    def check(_: object, attribute: attrs.Attribute[float], value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            msg = f"{attribute.name} must be a number of seconds, not {value!r}"
+            hint = " (math.inf: no limit)" if value is None and most == math.inf else ""
+            msg = f"{attribute.name} must be a number of seconds, not {value!r}{hint}"
             raise TypeError(msg)
         if math.isnan(value) or not least <= value <= most:
             msg = f"{attribute.name} must be from {least:g} to {most:g} seconds, not {value:g}"
             raise ValueError(msg)
 
     return check
+
+
+def _true_or_false(_: object, attribute: attrs.Attribute[bool], value: object) -> None:
+    check_flag(attribute.name, value)
+
+
+def check_flag(name: str, value: object) -> None:
+    """Is it True or False, and not something that one would take for either?
+
+    Raises:
+        TypeError: no.
+    """
+    if not isinstance(value, bool):
+        msg = f"{name} must be True or False, not {value!r}"
+        raise TypeError(msg)
 
 
 @attrs.frozen
@@ -71,7 +89,7 @@ class Bounds:
 class ChannelSettings(Bounds):
     """What `open_channel` was asked for."""
 
-    moderation: float = attrs.field(default=MODERATION, validator=_seconds(0, 1))
+    moderation: float = attrs.field(default=MODERATION, validator=seconds(0, 1))
     """Seconds for which chunks may wait for a front end that keeps up."""
 
 
@@ -85,11 +103,11 @@ class FrontEndSettings:
     commands_per_turn: int = attrs.field(validator=_at_least(1))
     max_unsent: int = attrs.field(validator=_at_least(1))
     max_frame: int = attrs.field(validator=_at_least(1))
-    frame_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
-    write_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
-    command_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
-    idle_timeout: float = attrs.field(validator=_seconds(1e-3, math.inf))
-    half_close_timeout: float = attrs.field(validator=_seconds(0, math.inf))
+    frame_timeout: float = attrs.field(validator=seconds(1e-3, math.inf))
+    write_timeout: float = attrs.field(validator=seconds(1e-3, math.inf))
+    command_timeout: float = attrs.field(validator=seconds(1e-3, math.inf))
+    idle_timeout: float = attrs.field(validator=seconds(1e-3, math.inf))
+    half_close_timeout: float = attrs.field(validator=seconds(0, math.inf))
 
     @property
     def shortest_timeout(self) -> float:
@@ -109,7 +127,7 @@ class WorkerSettings:
 
     threads: int = attrs.field(validator=_at_least(1))
     memory: int | None = attrs.field(validator=attrs.validators.optional(_at_least(1)))
-    moderation: float = attrs.field(validator=_seconds(0, 1))
-    time_slice: float = attrs.field(validator=_seconds(1e-4, 10))
-    switch_interval: float | None = attrs.field(validator=attrs.validators.optional(_seconds(1e-6, 1)))
-    courtesy: bool = attrs.field(validator=attrs.validators.instance_of(bool))
+    moderation: float = attrs.field(validator=seconds(0, 1))
+    time_slice: float = attrs.field(validator=seconds(1e-4, 10))
+    switch_interval: float | None = attrs.field(validator=attrs.validators.optional(seconds(1e-6, 1)))
+    courtesy: bool = attrs.field(validator=_true_or_false)

@@ -31,11 +31,26 @@ def size_in_bytes(chunk: object) -> int:
         raise TypeError(msg) from None
 
 
+def check_size(size: object) -> None:
+    """Is it something to ask for the size of a chunk, or None?
+
+    Raises:
+        TypeError: no.
+    """
+    if size is not None and not callable(size):
+        msg = f"size must be a function of a chunk, as len is, not {size!r}"
+        raise TypeError(msg)
+
+
 def checked_size(size: Callable[..., int]) -> Callable[[object], int]:
     """A user's `size`, whose mistakes become errors that say so.
 
     A negative size would undo the bound, and a `StopIteration` would look like the producer's end.
+
+    Raises:
+        TypeError: it is no function.
     """
+    check_size(size)
 
     def checked(chunk: object) -> int:
         try:

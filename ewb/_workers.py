@@ -28,7 +28,9 @@ from ._settings import (
     TIME_SLICE,
     Bounds,
     WorkerSettings,
+    check_flag,
 )
+from ._sizes import check_size
 from ._statistics import WorkersStatistics
 from ._switch_interval import switch_interval as held_switch_interval
 from ._threads import Threads, Worker
@@ -130,11 +132,13 @@ class Workers:
                 objects need (a sqlite3 connection, an RLock); False: on whichever is free.
 
         Raises:
-            TypeError, ValueError: `fn` is no function, or a bound no positive whole number.
+            TypeError, ValueError: `fn` or `size` is no function, a bound no positive whole number.
             trio.ClosedResourceError: on entry: the block of `open_workers` was left.
             BaseException: on leaving: what the producer raises while it is being closed.
         """
         check_function("produce", fn)
+        check_size(size)
+        check_flag("same_thread", same_thread)
         bounds = Bounds(high_water, max_chunks)
         start = partial(fn, *args)
         begin = partial(self.begin, start, name_of(fn), bounds, size, same_thread=same_thread)

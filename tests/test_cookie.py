@@ -127,6 +127,8 @@ async def test_it_carries_nothing_else() -> None:
         ({"high_water": 0}, ValueError, "high_water must be 1 or more, not 0"),
         ({"high_water": 1.5}, TypeError, "high_water must be a whole number, not 1.5"),
         ({"max_chunks": -1}, ValueError, "max_chunks must be 1 or more, not -1"),
+        ({"size": 5}, TypeError, "size must be a function of a chunk, as len is, not 5"),
+        ({"same_thread": "no"}, TypeError, "same_thread must be True or False, not 'no'"),
         ({"max_chunks": True}, TypeError, "max_chunks must be a whole number, not True"),
     ],
 )

@@ -75,6 +75,44 @@ async def test_a_bound_of_the_wrong_type_is_refused(bound: str) -> None:
             ewb.FrontEnd(Lines, Engine(), workers, **bounds)
 
 
+@pytest.mark.parametrize(
+    "bound",
+    ["frame_timeout", "write_timeout", "command_timeout", "idle_timeout", "half_close_timeout"],
+)
+async def test_who_wants_no_time_limit_is_told_how(bound: str) -> None:
+    """None is a likely guess."""
+    async with ewb.open_workers(1) as workers:
+        bounds: Any = {bound: None}
+        said = rf"^{bound} must be a number of seconds, not None \(math\.inf: no limit\)$"
+        with pytest.raises(TypeError, match=said):
+            ewb.FrontEnd(Lines, Engine(), workers, **bounds)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"protocol": Lines()}, "protocol must be .* a class, not .*: give Lines, and not Lines()"),
+        ({"protocol": None}, "protocol must be a function that makes one, often a class, not None"),
+        ({"engine": Engine}, "engine must be an object, not a class: give Engine()"),
+        ({"engine": None}, "engine must have a method execute(cookie), which None has not"),
+        (
+            {"workers": None},
+            "workers must be those of `async with open_workers() as workers`, not None",
+        ),
+        ({"hooks": None}, "hooks must be a list of ewb.Hook objects, not None"),
+        ({"hooks": ewb.Hook()}, "hooks must be a list of ewb.Hook objects, not <ewb.* object .*>"),
+    ],
+)
+async def test_a_part_that_is_none_is_refused_when_the_front_end_is_made(
+    wrong: dict[str, Any], said: str
+) -> None:
+    """And not when the first client comes."""
+    async with ewb.open_workers(1) as workers:
+        parts: dict[str, Any] = {"protocol": Lines, "engine": Engine(), "workers": workers}
+        with pytest.raises(TypeError, match="^" + said.replace("(", r"\(").replace(")", r"\)") + "$"):
+            ewb.FrontEnd(**{**parts, **wrong})
+
+
 async def never(*_: object) -> Any:
     """What a method of a protocol or an engine may not be."""
     raise AssertionError

@@ -14,7 +14,7 @@ from ewb import Hook, SlowCommands, Status
 from ewb._hooks import Hooks
 
 from .helpers import fail
-from .test_pipeline import Bench, calls, letters, open_bench, streams, waits
+from .test_pipeline import Script, Words, calls, letters, open_bench, streams, waits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,7 +215,7 @@ def test_a_hook_must_be_one(wrong: Any) -> None:
 @pytest.mark.parametrize("threshold", [-1, "soon"])
 def test_a_threshold_is_a_number_of_seconds(threshold: Any) -> None:
     """Anything else is refused where it is given."""
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises((ValueError, TypeError), match=r"^threshold must be .* seconds, not "):
         SlowCommands(threshold)
 
 
@@ -287,4 +287,4 @@ async def test_hooks_of_a_front_end_are_told() -> None:
     """`FrontEnd(…, hooks=…)` refuses what is none, too."""
     async with ewb.open_workers(1) as workers:
         with pytest.raises(TypeError, match="a hook must be"):
-            ewb.FrontEnd(Bench, Any, workers, hooks=[object()])  # type: ignore[arg-type]
+            ewb.FrontEnd(Words, Script({}), workers, hooks=[object()])  # type: ignore[list-item]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -61,6 +61,15 @@ def test_a_users_size_is_asked() -> None:
     """What `size` says is what counts."""
     rows: list[Iterable[int]] = [[1, 2], (3,), []]
     assert [checked_size(len)(row) for row in rows] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("wrong", [5, "len", 1.0])
+def test_a_size_that_cannot_be_asked_is_refused(wrong: Any) -> None:
+    """It would be an error of the producer, or of the whole connection; so it is one of who gave it."""
+    with pytest.raises(
+        TypeError, match=f"^size must be a function of a chunk, as len is, not {wrong!r}$"
+    ):
+        checked_size(wrong)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,21 @@ async def test_a_generator_for_its_function_is_refused_where_it_is_given() -> No
             workers.produce(wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"size": 5}, "size must be a function of a chunk, as len is, not 5"),
+        ({"same_thread": "no"}, "same_thread must be True or False, not 'no'"),
+        ({"same_thread": None}, "same_thread must be True or False, not None"),
+    ],
+)
+async def test_a_setting_of_a_producer_is_checked_where_it_is_given(wrong: Any, said: str) -> None:
+    """And not when the block is entered, or the first chunk comes."""
+    async with ewb.open_workers(1) as workers:
+        with pytest.raises(TypeError, match=f"^{said}$"):
+            workers.produce(Log().numbers, 1, **wrong)
+
+
 async def test_a_block_is_entered_once() -> None:
     """What `produce` returned is for one `async with`, and says so, also while that lasts."""
     async with ewb.open_workers(1) as workers:
