@@ -24,7 +24,8 @@ class Hook(Generic[Req, S]):
     """Told of each step in a cookie's life: inherit this, and override what you want to know.
 
     Thread: front end, for all methods; they must be quick. `at` is in seconds of `time.perf_counter`.
-    What is not overridden costs nothing. One that raises is logged, and not called any more.
+    What is not overridden costs nothing. One that raises, be it a `SystemExit`, is logged, and none of
+    its methods is called any more.
     """
 
     def received(self, cookie: Cookie[Req, S], at: float) -> None:
@@ -65,9 +66,14 @@ class Hooks(Generic[Req, S]):
                 msg = f"a hook must be an ewb.Hook, not {hook!r}"
                 raise TypeError(msg)
 
+        self._failed: set[int] = set()  # by id(): they may be equal to each other, and unhashable
+        self._all: list[Listeners[Req, S]] = []
+
         def overridden(event: str) -> Listeners[Req, S]:
             base = getattr(Hook, event)
-            return [getattr(hook, event) for hook in hooks if getattr(type(hook), event) is not base]
+            told = [hook for hook in hooks if getattr(type(hook), event) is not base]
+            self._all.append([(hook, getattr(hook, event)) for hook in told])
+            return self._all[-1]
 
         self.received = overridden("received")
         self.executed = overridden("executed")
@@ -77,20 +83,27 @@ class Hooks(Generic[Req, S]):
         self.done = overridden("done")
         self.dropped = overridden("dropped")
 
+    def tell(self, listeners: Listeners[Req, S], cookie: Cookie[Req, S]) -> None:
+        """Call all of these, and never again a hook that raises. Thread: front end."""
+        at = clock()
+        for hook, listener in tuple(listeners):
+            if id(hook) in self._failed:  # in an event within this one
+                continue
+            try:
+                listener(cookie, at)
+            # Whatever it is: this may be called by the doorbell, which all others need too.
+            except BaseException:
+                logger.exception("a hook failed, and is not called any more: %s", brief(listener))
+                self._leave_out(hook)
 
-Listeners: TypeAlias = list[Callable[[Cookie[Req, S], float], object]]
+    def _leave_out(self, failed: Hook[Req, S]) -> None:
+        """All of it: what follows one event makes no sense to who has missed another."""
+        self._failed.add(id(failed))
+        for listeners in self._all:
+            listeners[:] = [one for one in listeners if one[0] is not failed]
 
 
-def tell(listeners: Listeners[Req, S], cookie: Cookie[Req, S]) -> None:
-    """Call all of them, and never again one that raises. Thread: front end."""
-    at = clock()
-    for listener in tuple(listeners):
-        try:
-            listener(cookie, at)
-        except Exception:
-            logger.exception("a hook failed, and is not called any more: %r", listener)
-            if listener in listeners:  # an event within this one may have removed it
-                listeners.remove(listener)
+Listeners: TypeAlias = list[tuple[Hook[Req, S], Callable[[Cookie[Req, S], float], object]]]
 
 
 @attrs.define

@@ -28,7 +28,6 @@ from ._checks import brief
 from ._clock import clock
 from ._closing import Closing, tell_errors
 from ._command import Command
-from ._hooks import tell
 from ._life import State, Step
 from ._outbox import Outbox
 from ._protocol import ProtocolError
@@ -166,7 +165,7 @@ class Pipeline(Generic[Req, S]):
         counters.commands += 1
         counters.in_flight += 1
         if self._hooks.received:
-            tell(self._hooks.received, command)
+            self._hooks.tell(self._hooks.received, command)
         return command
 
     # -- what is in flight ------------------------------------------------------------------------
@@ -216,7 +215,7 @@ class Pipeline(Generic[Req, S]):
         counters.resumes += 1
         counters.seconds_parked += clock() - command.parked_at
         if self._hooks.notified:
-            tell(self._hooks.notified, command)
+            self._hooks.tell(self._hooks.notified, command)
         self._queue(command)
 
     def stop(self, background: Background) -> None:
@@ -240,7 +239,7 @@ class Pipeline(Generic[Req, S]):
     def _execute(self, command: Command[Req, S]) -> None:
         command.enter()
         if self._hooks.executed:
-            tell(self._hooks.executed, command)
+            self._hooks.tell(self._hooks.executed, command)
         status: S | Status
         try:
             status = self._context.run(self._engine.execute, command)
@@ -258,7 +257,7 @@ class Pipeline(Generic[Req, S]):
         if self._settings.command_timeout < inf:
             command.progress_at = trio.current_time()
         if self._hooks.parked:
-            tell(self._hooks.parked, command)
+            self._hooks.tell(self._hooks.parked, command)
         work = command.block()
         if work is None:
             return
@@ -299,7 +298,7 @@ class Pipeline(Generic[Req, S]):
         if not command.has_streamed:
             command.has_streamed = True
             if self._hooks.first_chunk:
-                tell(self._hooks.first_chunk, command)
+                self._hooks.tell(self._hooks.first_chunk, command)
         return is_to_be_sent
 
     def _ended(self, command: Command[Req, S], background: Background, end: End) -> None:
@@ -358,7 +357,7 @@ class Pipeline(Generic[Req, S]):
         del self._in_flight[command]
         self._counters.in_flight -= 1
         if self._hooks.done:
-            tell(self._hooks.done, command)
+            self._hooks.tell(self._hooks.done, command)
 
     def sent(self) -> None:
         """All that was taken of the outbox is sent: streams may go on."""
@@ -424,7 +423,7 @@ class Pipeline(Generic[Req, S]):
             self._counters.in_flight -= 1
             self._counters.dropped += 1
             if self._hooks.dropped:
-                tell(self._hooks.dropped, command)
+                self._hooks.tell(self._hooks.dropped, command)
         self._in_flight.clear()
         self._ordered.clear()
         self._ready.clear()

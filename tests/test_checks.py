@@ -20,6 +20,17 @@ def test_a_message_holds_no_more_than_the_beginning_of_a_thing() -> None:
     assert "1000002" in brief("x" * 1_000_000)
 
 
+@pytest.mark.parametrize("error", [KeyError("id"), RecursionError(), AttributeError("half made")])
+def test_a_thing_whose_repr_fails_has_a_name_all_the_same(error: Exception) -> None:
+    """What is to be logged about it is worth more than how it looks."""
+
+    class Request:
+        def __repr__(self) -> str:
+            raise error
+
+    assert brief(Request()) == "<Request, whose repr fails>"
+
+
 def rows() -> Generator[bytes]:
     """A producer."""
     yield b"row"

@@ -148,7 +148,7 @@ async def test_a_hook_may_act_on_the_cookie() -> None:
 async def test_a_hook_that_raises_is_logged_and_not_called_again(
     event: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the command nor other hooks suffer, nor what else this hook is told."""
+    """Neither the command nor other hooks suffer; and nothing more is told to this one, of anything."""
     other = Full()
 
     def broken(*_: object) -> NoReturn:
@@ -163,12 +163,57 @@ async def test_a_hook_that_raises_is_logged_and_not_called_again(
         await bench.until(lambda: "parked s3" in other.events)
         assert bench.answers == ["s1=OK", "s2=OK"]
     assert hook.events.count("broken") == 1
+    assert hook.events[-1] == "broken"
     assert len(caplog.records) == 1
     assert "a hook failed, and is not called any more" in caplog.text
     assert "a slip" in caplog.text
-    assert [e for e in hook.events if e != "broken"] == [
-        e for e in other.events if not e.startswith(f"{event} ")
-    ]
+    assert hook.events[:-1] == other.events[: len(hook.events) - 1]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, pytest.fail.Exception])
+async def test_a_hook_that_raises_what_is_no_exception_is_no_other(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Raised where a worker rings, it would end the whole run, and not say why."""
+    hook = type("Broken", (Full,), {"notified": lambda *_: fail(error("a slip"))})()
+    async with open_bench({"s1": calls(len, "")}, hooks=[hook]) as bench:
+        bench.feed("s1 s2")
+        await bench.until_idle()
+        assert bench.sent == ["s1=OK 0", "s2=OK"]
+    assert hook.events == ["received s1", "executed s1", "parked s1"]
+    assert "a hook failed" in caplog.text
+    assert "a slip" in caplog.text
+
+
+async def test_a_hook_that_fails_within_its_turn_is_passed_over() -> None:
+    """What another hook does makes an event, at which it raises: it is not told of the one around."""
+    other = Full()
+
+    class Notifying(Hook[str, Any]):
+        def executed(self, cookie: Cookie, at: float) -> None:
+            if cookie.request == "r2":
+                bench.cookie("r1").notify()
+
+    broken = type("Broken", (Full,), {"notified": lambda *_: fail(KeyError())})()
+    async with open_bench({"r1": waits}, hooks=[Notifying(), broken, other]) as bench:
+        bench.feed("r1 r2")
+        await bench.until_idle()
+    assert "executed r2" in other.events
+    assert broken.events == ["received r1", "executed r1", "parked r1", "received r2"]
+
+
+async def test_slow_commands_keeps_nothing_once_it_has_failed() -> None:
+    """Else it would keep every later cookie, as nobody tells it of its end."""
+
+    class Broken(SlowCommands[str, Any]):
+        def done(self, cookie: Cookie, at: float) -> None:
+            super().done(cookie, at)
+            fail(KeyError())
+
+    hook = Broken(3600)
+    async with open_bench(hooks=[hook]) as bench:
+        bench.feed("s1 s2 s3")
+    assert not hook._lives
 
 
 async def test_hooks_that_raise_within_each_other_are_logged(caplog: pytest.LogCaptureFixture) -> None:

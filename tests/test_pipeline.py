@@ -898,6 +898,29 @@ async def test_an_engine_that_raises_ends_its_command_only(caplog: pytest.LogCap
     assert "KeyError: 'a slip'" in caplog.text
 
 
+async def test_a_request_that_cannot_be_shown_fails_as_any_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its repr raises, when its failure is to be logged: the log names its type."""
+
+    class Word(str):
+        __slots__ = ()
+
+        def __repr__(self) -> str:
+            return fail(KeyError("half made"))
+
+    def broken(_: Cookie) -> NoReturn:
+        fail(KeyError("a slip"))
+
+    protocol = Words()
+    async with open_bench({"s1": broken}, protocol=protocol) as bench:
+        protocol.waiting.append(Word("s1"))
+        bench.feed("s2")
+        assert bench.sent == ["s1=FAILED", "s2=OK"]
+    assert "<Word, whose repr fails> failed" in caplog.text
+    assert "KeyError: 'a slip'" in caplog.text
+
+
 async def test_an_engine_that_raises_when_resumed_ends_its_command(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
