@@ -199,9 +199,9 @@ def test_only_a_write_that_answers_with_the_document_keeps_it(
 ) -> None:
     """Else a thousand of a few bytes each would hold as many documents, until they are answered."""
     outcome = stores.Outcome(stores.Status.OK, document=stores.Document(b"k", b"v", 0, 0, 1, 1, 0))
-    store: Any = SimpleNamespace(submit=lambda _, callback: callback(outcome))
+    store: Any = SimpleNamespace(submit=lambda _, callback, **_options: callback(outcome))
     session: Any = SimpleNamespace(vbucket_of=lambda _: 0)
-    cookie: Any = SimpleNamespace(request=request_, stash=None, notify=lambda: None)
+    cookie: Any = SimpleNamespace(request=request_, stash=None, notify=lambda: None, connection=None)
     Writing(store).write(session, cookie)
     assert (cookie.stash.document is not None) == keeps
 
