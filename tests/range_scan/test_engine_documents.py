@@ -180,6 +180,18 @@ def test_expiry_counts_from_now_or_is_a_time(client: RawClient) -> None:
     assert client.call(Opcode.GET, key=b"\0k").code == Status.NOT_FOUND
 
 
+@pytest.mark.parametrize(("now", "expected"), [(100.0, 101), (100.1, 102), (100.9, 102)])
+def test_an_expiry_of_a_second_lasts_one(now: float, expected: int) -> None:
+    """It comes as its second begins, so a part of the present one does not count."""
+    written: list[stores.Mutation] = []
+    store: Any = SimpleNamespace(submit=lambda mutation, _: written.append(mutation))
+    session: Any = SimpleNamespace(vbucket_of=lambda _: 0)
+    request = Touch(Head(Opcode.TOUCH), 0, b"k", expiry=1)
+    cookie: Any = SimpleNamespace(request=request, stash=None)
+    Writing(store, clock=lambda: now).write(session, cookie)
+    assert [mutation.expiry for mutation in written] == [expected]
+
+
 def test_touch_of_nothing_is_not_found(client: RawClient) -> None:
     """Nor is GAT's."""
     for opcode in (Opcode.TOUCH, Opcode.GAT):

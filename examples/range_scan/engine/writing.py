@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING, Final, cast
 
 import ewb
@@ -113,9 +114,9 @@ class Writing:
                 return make(op=Op.DELETE)
 
     def _expiry(self, wanted: int) -> int:
-        """As a unix time; 0 is never."""
+        """As a unix time; 0 is never. One that counts from now is never over too early."""
         if 0 < wanted <= RELATIVE_EXPIRY:
-            return min(int(self._clock()) + wanted, LAST_EXPIRY)
+            return min(ceil(self._clock()) + wanted, LAST_EXPIRY)
         return wanted
 
 
