@@ -37,7 +37,7 @@ class ServerSettings:
     collections: Sequence[str] = ()
     """Those to make if they are not there: `scope.collection`."""
     no_auth: bool = False
-    """Serve whoever connects."""
+    """Serve whoever connects. Who does log in needs the right password all the same."""
     allow_plain: bool = False
     """Let clients send the password as it is, without TLS."""
     tls_cert: Path | None = None

@@ -40,7 +40,11 @@ from .options import EXISTING_FILE, login_options, not_empty
     metavar="SCOPE.NAME",
     help="A collection to make if it is not there. May be given more than once.",
 )
-@click.option("--no-auth", is_flag=True, help="Let anyone in. On loopback only.")
+@click.option(
+    "--no-auth",
+    is_flag=True,
+    help="Nobody need log in; who does log in needs the right password. On loopback only.",
+)
 @click.option(
     "--allow-plain", is_flag=True, help="Let clients send the password as it is, without TLS."
 )
