@@ -133,6 +133,20 @@ def test_a_refusal_says_why(client: Client) -> None:
     assert client.get(b"0001") is not None
 
 
+@pytest.mark.parametrize("window", [1, 2048])
+def test_after_a_document_was_refused_all_goes_on(client: Client, window: int) -> None:
+    """Its neighbours' replies, that come behind it, are not taken for those of the next call."""
+    collection = client.collection_id("a.b")
+    documents = [(b"long" * (100 if number == 5 else 1), b"{}") for number in range(200)]
+    with pytest.raises(RefusedError, match="there must be 1 to 250"):
+        list(client.store(documents, collection=collection, window=window))
+    assert client.get(b"0042") == b'{"number": 42}'
+    stored = client.store(documents[:5] * 50, collection=collection, window=window)
+    next(stored)
+    stored.close()  # type: ignore[attr-defined]  # it is a generator
+    assert client.get(b"0042") == b'{"number": 42}'
+
+
 def test_who_may_not_log_in(port: int) -> None:
     """A wrong password, an unknown user, another bucket, none at all."""
     for login in (Login("Administrator", "wrong"), Login("nobody", "password")):

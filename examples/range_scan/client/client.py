@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +17,7 @@ from examples.range_scan import wire
 from examples.range_scan.wire import Datatype, Frame, Opcode, Status
 
 from .connection import Connection
-from .errors import RefusedError
+from .errors import ClientError, RefusedError
 from .picks import NO_LIMITS
 
 if TYPE_CHECKING:
@@ -97,24 +98,30 @@ class Client:
         datatype: int = Datatype.JSON,
         window: int = 2048,
     ) -> Iterator[int]:
-        """Set documents, `window` on the way at a time. Yields how many were acknowledged since."""
+        """Set documents, `window` on the way at a time. Yields how many were acknowledged since.
+
+        If one is refused, or the iterator is closed, those that are on the way may be stored or not.
+        """
         source, waiting = iter(documents), 0
-        while True:
-            requests = [
-                self._set(key, value, collection, datatype)
-                for key, value in islice(source, _SENT_TOGETHER)
-            ]
-            self._connection.send(requests)
-            waiting += len(requests)
-            acknowledged = 0
-            while waiting > (window if requests else 0):
-                self._connection.receive()
-                waiting -= 1
-                acknowledged += 1
-            if acknowledged:
-                yield acknowledged
-            if not requests:
-                return
+        try:
+            while True:
+                requests = [
+                    self._set(key, value, collection, datatype)
+                    for key, value in islice(source, _SENT_TOGETHER)
+                ]
+                self._connection.send(requests)
+                waiting += len(requests)
+                acknowledged = 0
+                while waiting > (window if requests else 0):
+                    waiting -= 1
+                    self._connection.receive()
+                    acknowledged += 1
+                if acknowledged:
+                    yield acknowledged
+                if not requests:
+                    return
+        finally:
+            self._skip(waiting)
 
     def collection_id(self, name: str) -> int:
         """The id of a collection by its name "scope.collection"."""
@@ -194,6 +201,13 @@ class Client:
             status, reading = reply.code, reply.code == Status.SUCCESS
         if status == Status.SCAN_MORE:
             self._connection.ask(Frame(Opcode.RANGE_SCAN_CANCEL, code=vbucket, extras=uuid))
+
+    def _skip(self, replies: int) -> None:
+        """Receive these, that none of them is taken for the answer of a later call."""
+        with suppress(ClientError):  # if the server is gone, that call will say so
+            for _ in range(replies):
+                with suppress(RefusedError):
+                    self._connection.receive()
 
     def _about(self, opcode: Opcode, key: bytes, collection: int) -> Frame:
         """A request about a document."""
