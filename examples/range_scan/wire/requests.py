@@ -1,7 +1,8 @@
 """What clients ask for, as typed objects.
 
 They are not frozen because making them is a good part of what a small command costs, and attrs' frozen
-objects take twice as long to make. Only `ContinueScan.keys_only` is meant to be set.
+objects take twice as long to make. What is set later: parsing sets `quiet` and `barrier` of a head once
+it knows them, and the engine sets `ContinueScan.keys_only`.
 """
 
 from __future__ import annotations
