@@ -48,7 +48,8 @@ class ServerSettings:
     """Workers, for scans and large values. LMDB's cursors take the GIL anew for each document: with two
     workers at it, all make less of it, and GETs beside them wait several times as long."""
     memory: int = 256 * MEBIBYTE
-    """Bytes that all scans together may buffer."""
+    """Bytes that all scans together may buffer. Beyond it each of them still holds one chunk, of one
+    document at least, however large (up to 20 MiB)."""
     max_scans: int = 4096
     """Scans that are open at a time."""
     scan_lifetime: float = 180.0

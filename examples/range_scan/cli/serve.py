@@ -76,7 +76,8 @@ from .options import EXISTING_FILE, login_options, not_empty
     type=click.IntRange(1),
     default=256,
     metavar="MIB",
-    help="What all scans together may read ahead of their clients.",
+    help="What all scans together may read ahead of their clients. Beyond it each of them still holds "
+    "one chunk, of one document at least, however large (up to 20 MiB).",
 )
 @click.option(
     "--max-scans", type=click.IntRange(1, 100_000), default=4096, help="Scans open at a time."
