@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import pytest
 import trio
@@ -25,9 +26,8 @@ class Strangers:
     def come(self, count: int = 1) -> None:
         """So many more."""
         for number in range(self._count, self._count + count):
-            self._lobby.enter(
-                ewb.Connection(None, f"{number}", bool, lambda it=number: self.gone.append(it))
-            )
+            leave = partial(self.gone.append, number)
+            self._lobby.enter(ewb.Connection(None, f"{number}", leave, leave))
         self._count += count
 
 

@@ -15,6 +15,7 @@ import lmdb
 import pytest
 
 from examples.range_scan.store import Op, ScanRequest, Settings, Store, StoreOpenError
+from examples.range_scan.store.founding import _Meta
 from examples.range_scan.store.layout import META_COLLECTIONS, META_FORMAT
 
 from .store_helpers import scan_keys, write
@@ -137,6 +138,41 @@ def test_a_process_that_ended_before_there_was_data_does_no_harm(tmp_path: Path)
     (tmp_path / "store.lock").write_bytes(b"123456\n")
     (tmp_path / "data.mdb").touch()
     make(tmp_path)
+
+
+def uuids_of(directory: Path) -> set[int]:
+    with Store.open(directory) as store:
+        return {store.vbucket(vb).uuid for vb in range(store.vbuckets)}
+
+
+def test_a_copy_begins_new_histories(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who remembers a later write than it has is told so; it is said once, and goes on from there."""
+    make(tmp_path / "store")
+    before = uuids_of(tmp_path / "store")
+    with Store.open(tmp_path / "store") as store:
+        (tmp_path / "copy").mkdir()
+        store._tables.environment.copy(str(tmp_path / "copy"))
+    assert not caplog.records
+    after = uuids_of(tmp_path / "copy")
+    assert not before & after
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'copy'} holds a copy of a store: its vBuckets begin new histories"
+    ]
+    assert uuids_of(tmp_path / "copy") == after
+    assert uuids_of(tmp_path / "store") == before
+    assert len(caplog.records) == 1
+
+
+def test_a_copy_is_one_until_that_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may end while it opens it: the next one must know it, too."""
+    make(tmp_path)
+    before = uuids_of(tmp_path)
+    (tmp_path / "store.lock").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(_Meta, "begin_histories", lambda _: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            Store.open(tmp_path)
+    assert not before & uuids_of(tmp_path)
 
 
 def test_scans_of_a_killed_process_keep_no_pages(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 The map is reserved here, once, sparse, and never resized: that would end every open scan. It is larger
 than `max_size`, since LMDB needs new pages for deleting, too, and old scans keep pages from being used
 again.
+
+`store.lock` says whether there is data. Data without that note was not written here: it is a copy of a
+store, which may be older than what clients remember. So the note comes last, when founding is on disk.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import fcntl
 import os
 import struct
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import lmdb
@@ -37,8 +41,24 @@ _DAMAGED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory that is locked, and LMDB's environment in it."""
+
+    directory: Path
+    environment: lmdb.Environment
+    had_data: bool
+    """Whether a store was opened here before."""
+    _lock: int
+
+    def note_data(self) -> None:
+        """From now on there is data: note that, unless it is noted. Thread: any."""
+        if not self.had_data:
+            os.pwrite(self._lock, _HAS_DATA, os.fstat(self._lock).st_size)
+
+
 @contextmanager
-def open_environment(directory: Path, settings: Settings) -> Generator[lmdb.Environment]:
+def open_environment(directory: Path, settings: Settings) -> Generator[Place]:
     """Lock the directory, and open LMDB in it. Thread: any. Raises StoreOpenError."""
     with ExitStack() as stack:
         stack.enter_context(_explained(directory))
@@ -58,9 +78,7 @@ def open_environment(directory: Path, settings: Settings) -> Generator[lmdb.Envi
         stack.callback(environment.close)
         environment.reader_check()  # scans of a process that was killed would keep pages for ever
         _check_length(directory, environment)
-        if not had_data:
-            os.pwrite(lock, _HAS_DATA, os.fstat(lock).st_size)
-        yield environment
+        yield Place(directory, environment, had_data, lock)
 
 
 def file_size(environment: lmdb.Environment) -> int:

@@ -2,12 +2,14 @@
 
 All in one transaction, so a store is founded wholly or not at all. How it is open is on disk before
 anything is written to it: a store that was last open without sync, and not closed, may have lost
-acknowledged writes, so its vBuckets begin new histories.
+acknowledged writes, so its vBuckets begin new histories. So do those of a copy: clients may remember
+later writes than it has, and their sequence numbers are given out again.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 from typing import TYPE_CHECKING
@@ -41,8 +43,11 @@ if TYPE_CHECKING:
 
     import lmdb
 
+    from .directory import Place
     from .layout import Tally
     from .settings import Settings
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_VBUCKETS = 64
 DEFAULT_COLLECTION = "_default._default"
@@ -50,16 +55,18 @@ _FIRST_NAMED = 8  # ids below are reserved, as in Couchbase
 _NAME = re.compile(r"[A-Za-z0-9_%-]{1,251}\.[A-Za-z0-9_%-]{1,251}")
 
 
-def found(directory: Path, environment: lmdb.Environment, settings: Settings) -> tuple[Tables, State]:
+def found(place: Place, settings: Settings) -> tuple[Tables, State]:
     """Create the store if there is none, and read what holds for all of it. Raises StoreOpenError."""
+    environment = place.environment
     with environment.begin(write=True) as txn:
         fresh = txn.stat()["entries"] == 0
         tables = Tables.open(environment, txn)
-        meta = _Meta(directory, txn, tables.state)
+        meta = _Meta(place.directory, txn, tables.state)
         if fresh:
             meta.create(settings.vbuckets or DEFAULT_VBUCKETS)
         meta.check(settings.vbuckets)
-        if meta.get(META_OPEN) == OPEN_NO_SYNC:
+        is_copy = not (fresh or place.had_data)
+        if is_copy or meta.get(META_OPEN) == OPEN_NO_SYNC:
             meta.begin_histories()
         meta.add_collections(settings.collections)
         meta.put(META_OPEN, OPEN_SYNC if settings.sync else OPEN_NO_SYNC)
@@ -67,6 +74,9 @@ def found(directory: Path, environment: lmdb.Environment, settings: Settings) ->
         vbuckets, collections, tallies = meta.vbuckets(), meta.collections(), meta.tallies()
         (cas,) = U64.unpack(meta.get(META_CAS))
     environment.sync(True)  # noqa: FBT003 - it takes no keyword
+    place.note_data()
+    if is_copy:
+        _log.warning("%s holds a copy of a store: its vBuckets begin new histories", place.directory)
     sizes = Sizes(file_size(environment), used)
     return tables, State(vbuckets, collections, tallies, cas, sizes)
 

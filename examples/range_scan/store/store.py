@@ -93,8 +93,8 @@ class Store:
         """
         settings = settings or Settings()
         with ExitStack() as stack:
-            environment = stack.enter_context(open_environment(directory, settings))
-            tables, state = found(directory, environment, settings)
+            place = stack.enter_context(open_environment(directory, settings))
+            tables, state = found(place, settings)
             room = stack.enter_context(closing(Room(directory / "data.mdb")))
             return cls(settings, tables, state, room, stack)
 
