@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
+import stat
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -63,6 +65,47 @@ def test_it_has_64_vbuckets_with_uuids_of_their_own(tmp_path: Path) -> None:
     with Store.open(tmp_path / "not" / "there" / "yet") as store:
         assert store.vbuckets == 64
         assert len({store.vbucket(vb).uuid for vb in range(64)}) == 64
+
+
+def test_a_new_store_is_where_it_is_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the disk, with each directory that was made; the note that there is data comes after that."""
+    synced: list[int] = []
+    fsync, directory = os.fsync, tmp_path / "not" / "there" / "yet"
+
+    def record(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    make(directory)
+    made = [directory, directory.parent, directory.parent.parent, tmp_path]
+    assert synced[:4] == [each.stat().st_ino for each in made]
+    assert synced[-1] == (directory / "store.lock").stat().st_ino
+    synced.clear()
+    make(directory)
+    assert not synced
+
+
+@pytest.mark.parametrize(("code", "opens"), [(errno.EINVAL, True), (errno.EIO, False)])
+def test_a_directory_that_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, opens: bool
+) -> None:
+    """On some file systems there is no such thing; but where a disk fails, nothing is promised."""
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if opens:
+        make(tmp_path)
+    else:
+        assert "cannot write to" in refused(tmp_path)
+        assert b"has data" not in (tmp_path / "store.lock").read_bytes()
 
 
 def test_a_directory_is_for_one_store_at_a_time(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ than `max_size`, since LMDB needs new pages for deleting, too, and old scans kee
 again.
 
 `store.lock` says whether there is data. Data without that note was not written here: it is a copy of a
-store, which may be older than what clients remember. So the note comes last, when founding is on disk.
+store, which may be older than what clients remember. So the note comes last, when founding is on disk,
+and where the files are is: else a power failure could take the directory, and all that is in it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HAS_DATA = b"has data\n"  # a line in store.lock
 _SPARE_READERS = 64  # threads that read a document, beside the scans
+_NOT_SYNCED = frozenset({errno.EINVAL, errno.EROFS, errno.EOPNOTSUPP, errno.ENOSYS})  # directories
 _DAMAGED = (
     lmdb.InvalidError,
     lmdb.CorruptedError,
@@ -54,7 +56,9 @@ class Place:
     def note_data(self) -> None:
         """From now on there is data: note that, unless it is noted. Thread: any."""
         if not self.had_data:
+            _sync_entries(self.directory)
             os.pwrite(self._lock, _HAS_DATA, os.fstat(self._lock).st_size)
+            os.fsync(self._lock)
 
 
 @contextmanager
@@ -128,6 +132,26 @@ def _check_length(directory: Path, environment: lmdb.Environment) -> None:
     length, expected = (directory / "data.mdb").stat().st_size, file_size(environment)
     if length < expected:
         raise StoreOpenError(_damaged(directory, f"has {length} bytes of {expected}"))
+
+
+def _sync_entries(directory: Path) -> None:
+    """Bring to the disk what is in the directory, and that it is where it is.
+
+    All parents, as it is not known who made them: it may have been killed before it came here.
+    """
+    path = directory.resolve()
+    for each in (path, *path.parents):
+        try:
+            descriptor = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:  # then it was not made by this user
+            continue
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NOT_SYNCED:
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def _damaged(directory: Path, what: str) -> str:
