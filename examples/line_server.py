@@ -9,8 +9,7 @@ Run it: `python -m examples.line_server`, and talk to it: `nc localhost 4000`
 import argparse
 import sys
 from collections import deque
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import AsyncIterator, Iterator
 from hashlib import pbkdf2_hmac
 from signal import SIGINT, SIGTERM
 from weakref import WeakSet
@@ -97,16 +96,31 @@ class LineEngine:
                 return ewb.Status.FAILED
 
 
-async def serve(host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM. What is in flight then has two seconds to finish."""
+async def obey(
+    signals: AsyncIterator[int], front_end: ewb.FrontEnd[Request, ewb.Status], scope: trio.CancelScope
+) -> None:
+    """At the first signal let commands finish, at the second one do not."""
+    await anext(signals)
+    front_end.shutdown()
+    await anext(signals)
+    scope.cancel()
+
+
+async def serve(host: str, port: int) -> int:
+    """Serve until Ctrl-C or SIGTERM. What is in flight then has two seconds, or until the next one.
+
+    Returns the exit code.
+    """
     listeners = await trio.open_tcp_listeners(port, host=host)
-    async with ewb.open_workers() as workers, trio.open_nursery() as nursery:
-        front_end = ewb.FrontEnd(LineProtocol, LineEngine(), workers, max_frame=64 * 1024)
-        with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
-            nursery.start_soon(partial(front_end.serve_listeners, listeners, grace=2))
+    with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        async with ewb.open_workers() as workers, trio.open_nursery() as nursery:
+            front_end = ewb.FrontEnd(LineProtocol, LineEngine(), workers, max_frame=64 * 1024)
+            nursery.start_soon(obey, signals, front_end, nursery.cancel_scope)
             print(f"listening on {host}:{listeners[0].socket.getsockname()[1]}", flush=True)
-            await anext(signals)
-            front_end.shutdown()
+            await front_end.serve_listeners(listeners, grace=2)
+            nursery.cancel_scope.cancel()
+            return 0
+    return 130
 
 
 def port_number(text: str) -> int:
@@ -123,6 +137,6 @@ if __name__ == "__main__":
     parser.add_argument("--port", default=4000, type=port_number)
     options = parser.parse_args()
     try:
-        trio.run(serve, options.host, options.port)
+        sys.exit(trio.run(serve, options.host, options.port))
     except OSError as error:
         sys.exit(f"cannot listen on {options.host}:{options.port}: {error.strerror}")

@@ -22,7 +22,7 @@ import attrs
 import trio
 
 import ewb
-from examples.line_server import LineEngine, LineProtocol, Request, port_number
+from examples.line_server import LineEngine, LineProtocol, Request, obey, port_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,25 +111,25 @@ async def warn_of_stuck(workers: ewb.Workers, patience: float) -> None:
                 )
 
 
-async def serve(host: str, port: int, metrics_port: int, slow: float) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+async def serve(host: str, port: int, metrics_port: int, slow: float) -> int:
+    """Serve until Ctrl-C or SIGTERM; at a second one, let nothing finish. Returns the exit code."""
     listeners = await trio.open_tcp_listeners(port, host=host)
     metrics = await trio.open_tcp_listeners(metrics_port, host="127.0.0.1")
     latencies = Latencies()
-    async with ewb.open_workers() as workers, trio.open_nursery() as nursery:
-        hooks = [latencies, ewb.SlowCommands[Request, ewb.Status](slow)]
-        front_end = ewb.FrontEnd(LineProtocol, LineEngine(), workers, hooks=hooks)
-        answer = partial(answer_http, front_end=front_end, workers=workers, latencies=latencies)
-        with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+    with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        async with ewb.open_workers() as workers, trio.open_nursery() as nursery:
+            hooks = [latencies, ewb.SlowCommands[Request, ewb.Status](slow)]
+            front_end = ewb.FrontEnd(LineProtocol, LineEngine(), workers, hooks=hooks)
+            answer = partial(answer_http, front_end=front_end, workers=workers, latencies=latencies)
             nursery.start_soon(trio.serve_listeners, answer, metrics)
             nursery.start_soon(warn_of_stuck, workers, 1.0)
-            async with trio.open_nursery() as serving:
-                serving.start_soon(partial(front_end.serve_listeners, listeners, grace=2))
-                print(f"listening on {host}:{listeners[0].socket.getsockname()[1]}")
-                print(f"metrics at http://127.0.0.1:{metrics[0].socket.getsockname()[1]}", flush=True)
-                await anext(signals)
-                front_end.shutdown()
-        nursery.cancel_scope.cancel()
+            nursery.start_soon(obey, signals, front_end, nursery.cancel_scope)
+            print(f"listening on {host}:{listeners[0].socket.getsockname()[1]}")
+            print(f"metrics at http://127.0.0.1:{metrics[0].socket.getsockname()[1]}", flush=True)
+            await front_end.serve_listeners(listeners, grace=2)
+            nursery.cancel_scope.cancel()
+            return 0
+    return 130
 
 
 def main() -> None:
@@ -144,7 +144,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:
-        trio.run(serve, options.host, options.port, options.metrics_port, options.slow)
+        sys.exit(trio.run(serve, options.host, options.port, options.metrics_port, options.slow))
     except OSError as error:
         sys.exit(f"cannot listen on {options.host}: {error.strerror or error}; choose another port")
 

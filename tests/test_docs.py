@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import ewb.testing
 from ewb._life import State
 
 from .docs_blocks import blocks_of, compiled, run_page
+from .helpers import until_refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,6 +163,26 @@ def test_who_follows_the_first_page_has_a_server(folder: tuple[Path, int]) -> No
             assert server.wait() == 0
         finally:
             server.kill()
+
+
+@pytest.mark.slow
+def test_the_server_of_the_first_page_ends_at_once_at_a_second_ctrl_c(folder: tuple[Path, int]) -> None:
+    """Quietly, though a client waits."""
+    here, port = folder
+    command = [sys.executable, "-W", "error", "server.py"]
+    with subprocess.Popen(
+        command, cwd=here, env=SEES_EWB, stdout=PIPE, stderr=PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == f"listening on port {port}\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as waiting:
+            waiting.sendall(b"add a fish\nnext\n")
+            assert waiting.recv(1024) == b"OK 7 bytes\n"
+            server.send_signal(signal.SIGINT)
+            until_refused(port)
+            server.send_signal(signal.SIGINT)
+            assert server.communicate(timeout=60) == ("", "")
+        assert server.returncode == 130
 
 
 @pytest.mark.slow

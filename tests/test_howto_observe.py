@@ -20,7 +20,7 @@ from ewb.testing import Gate, connect
 from examples.line_server import LineEngine, LineProtocol
 from examples.observed_server import Latencies, statistics_lines, warn_of_stuck
 
-from .helpers import GUARD, run_example, until
+from .helpers import GUARD, run_example, until, until_refused
 
 if TYPE_CHECKING:
     import subprocess
@@ -74,6 +74,18 @@ def test_the_program_tells_curl_and_its_log() -> None:
     for command, count in (("count", 1), ("hash", 1), ("other", 1), ("set", 0)):
         assert value_of(f'command_seconds_count{{command="{command}"}}', told) == count
     assert re.search(r"WARNING ewb\.slow: \[b'', b'hash', b'me'\] from 127\.0\.0\.1:\d+ took", log)
+
+
+def test_the_program_that_is_told_twice_ends_at_once() -> None:
+    """Quietly, and with the exit code that a shell expects."""
+    with running() as (process, port, _), socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"count 1\nwait k\n")
+        assert client.recv(5, socket.MSG_WAITALL) == b"1\nOK\n"
+        process.send_signal(signal.SIGINT)
+        until_refused(port)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=GUARD)
+    assert (process.returncode, out, errors) == (130, "", "")
 
 
 def test_two_servers_do_not_share_a_port() -> None:

@@ -20,7 +20,7 @@ import ewb
 from ewb.testing import connect
 from examples.line_server import LineEngine, LineProtocol
 
-from .helpers import GUARD, run_example, until
+from .helpers import GUARD, run_example, until, until_refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -180,6 +180,24 @@ def test_program_does_not_wait_for_ever_for_what_never_comes() -> None:
             assert answers.read() == b""
         out, err = process.communicate(timeout=GUARD)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_program_that_is_told_twice_ends_at_once(how: signal.Signals) -> None:
+    """Quietly, and with the exit code that a shell expects."""
+    with program("--port", "0") as process:
+        assert process.stdout
+        port = int(process.stdout.readline().rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=GUARD) as client:
+            client.sendall(b"count 1\nwait k\n")
+            answers = client.makefile("rb")
+            assert [answers.readline(), answers.readline()] == [b"1\n", b"OK\n"]
+            process.send_signal(how)
+            until_refused(port)
+            process.send_signal(how)
+            assert answers.read() == b""
+        out, err = process.communicate(timeout=GUARD)
+    assert (process.returncode, out, err) == (130, "", "")
 
 
 def test_program_says_if_its_port_is_taken() -> None:

@@ -28,7 +28,7 @@ from examples.redis_server.engine import AT_ONCE, RedisEngine, matching_keys
 from examples.redis_server.outcome import Outcome
 from examples.redis_server.resp import MAX_ARGS, MAX_BULK, MAX_LINE, RespProtocol, bulk
 
-from .helpers import GUARD, run_example, until
+from .helpers import GUARD, run_example, until, until_refused
 
 if TYPE_CHECKING:
     import subprocess
@@ -723,6 +723,23 @@ def test_program_serves_until_it_is_told_to_end(how: signal.Signals) -> None:
         client.close()
         out, err = process.communicate(timeout=GUARD)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_program_that_is_told_twice_ends_at_once() -> None:
+    """Though a client does not read what it asked for: quietly, with what a shell expects."""
+    with program("--port", "0") as process:
+        port = port_of(process)
+        with socket.create_connection(("127.0.0.1", port), timeout=GUARD) as client:
+            for number in range(200):  # more than the system buffers
+                client.sendall(packed(b"SET", b"%050000d" % number, b""))
+                assert client.recv(5, socket.MSG_WAITALL) == b"+OK\r\n"
+            client.sendall(packed(b"KEYS", b"*"))
+            assert client.recv(1) == b"*"
+            process.send_signal(signal.SIGINT)
+            until_refused(port)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=GUARD)
+    assert (process.returncode, out, err) == (130, "", "")
 
 
 def test_program_says_if_its_port_is_taken() -> None:

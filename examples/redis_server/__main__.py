@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from signal import SIGINT, SIGTERM
 
 import trio
@@ -21,23 +20,31 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a KEYS that searches lets the front end have the interpreter."""
 
 
-async def serve(host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+async def serve(host: str, port: int) -> int:
+    """Serve until Ctrl-C or SIGTERM; at a second one, let nothing finish. Returns the exit code."""
+
+    async def obey() -> None:
+        await anext(signals)
+        front_end.shutdown()
+        engine.close()
+        await anext(signals)
+        nursery.cancel_scope.cancel()
+
     listeners = await trio.open_tcp_listeners(port, host=host)
-    async with (
-        ewb.open_workers(switch_interval=SWITCH_INTERVAL) as workers,
-        trio.open_nursery() as timers,
-        trio.open_nursery() as nursery,
-    ):
-        engine = RedisEngine(timers)
-        # As in Redis, a client that sends no more has left: it must not take an element with it.
-        front_end = ewb.FrontEnd(RespProtocol, engine, workers, half_close_timeout=0)
-        with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
-            nursery.start_soon(partial(front_end.serve_listeners, listeners, grace=GRACE))
+    with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        async with (
+            ewb.open_workers(switch_interval=SWITCH_INTERVAL) as workers,
+            trio.open_nursery() as nursery,
+        ):
+            engine = RedisEngine(nursery)
+            # As in Redis, a client that sends no more has left: it must not take an element with it.
+            front_end = ewb.FrontEnd(RespProtocol, engine, workers, half_close_timeout=0)
+            nursery.start_soon(obey)
             print(f"listening on {host}:{listeners[0].socket.getsockname()[1]}", flush=True)
-            await anext(signals)
-            front_end.shutdown()
-            engine.close()
+            await front_end.serve_listeners(listeners, grace=GRACE)
+            nursery.cancel_scope.cancel()
+            return 0
+    return 130
 
 
 def port_number(text: str) -> int:
@@ -58,7 +65,7 @@ def main() -> None:
     parser.add_argument("--port", default=6379, type=port_number)
     options = parser.parse_args()
     try:
-        trio.run(serve, options.host, options.port)
+        sys.exit(trio.run(serve, options.host, options.port))
     except OSError as error:
         sys.exit(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
 
