@@ -169,8 +169,30 @@ def test_what_goes_wrong_is_one_line(port: int) -> None:
     assert "go together" in failure("load", "--file", "-", port=port, code=2)
     assert "cannot connect" in failure("stats", "--host", "a" * 70)
     assert "is not in the range" in failure("stats", port=70_000, code=2)
-    for user in ("", "\udcff"):
-        assert "nobody can log in" in failure("stats", "--user", user, port=port)
+    assert "nobody can log in" in failure("stats", "--user", "", port=port)
+
+
+def test_user_and_password_are_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of the two is not is said, on both sides."""
+    for command in ("serve", "stats"):
+        for option in ("--user", "--password"):
+            said = failure(command, option, "\udcff", port=1, code=2)
+            assert said.startswith(f"Error: Invalid value for '{option}'")
+            assert said.endswith(": it is not UTF-8: write it as that")
+    monkeypatch.setenv("RANGE_SCAN_PASSWORD", "\udcff")
+    assert "(env var: 'RANGE_SCAN_PASSWORD'): it is not" in failure("stats", port=1, code=2)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--password", ""]])
+def test_a_password_that_is_empty_is_refused(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """Wherever it comes from: the default would be one that everyone knows."""
+    if not arguments:
+        monkeypatch.setenv("RANGE_SCAN_PASSWORD", "")
+    assert "password are wrong" in failure("stats", *arguments, port=port)
+    said = failure("serve", "--data", str(tmp_path), *arguments, port=1)
+    assert said == "Error: the password must not be empty"
 
 
 @pytest.mark.parametrize("arguments", ["serve --data", "load --collection", "scan --collection"])

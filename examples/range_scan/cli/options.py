@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import ssl
 from pathlib import Path
@@ -27,13 +28,14 @@ def login_options(command: Command) -> Command:
     """Add the options of who one is; the command gets `bucket`, `user` and `password`."""
 
     @click.option("--bucket", default="default", help="The bucket's name.")
-    @click.option("--user", default="Administrator", help="Who logs in.")
+    @click.option("--user", default="Administrator", callback=_utf_8, help="Who logs in.")
     @click.option(
         "--password",
         envvar=PASSWORD_VARIABLE,
         show_envvar=True,
-        default=DEFAULT_PASSWORD,
+        default=_default_password,
         show_default=False,
+        callback=_utf_8,
         help="Others on this machine may see it here: better in the environment, or in a file.",
     )
     @click.option("--password-file", type=EXISTING_FILE, help="The password is the file's first line.")
@@ -94,6 +96,21 @@ def not_empty(_context: click.Context, _option: click.Parameter, value: str | No
 def shown(text: str) -> str:
     """A client's text, or JSON, as one line that can be written, and does nothing to a terminal."""
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _default_password() -> str:
+    """The one that everyone knows; unless the variable is empty, which click takes for not set."""
+    return os.environ.get(PASSWORD_VARIABLE, DEFAULT_PASSWORD)
+
+
+def _utf_8(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """Refuse bytes of the shell that are no text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        msg = "it is not UTF-8: write it as that"
+        raise click.BadParameter(msg) from error
+    return value
 
 
 def _first_line(file: Path) -> str:
