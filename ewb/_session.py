@@ -52,6 +52,26 @@ LINGER: Final = 1.0
 logger: Final = logging.getLogger("ewb")
 
 
+class ClientGoneError(Exception):
+    """The stream is broken or closed; so said the stream, and not a protocol that raised the same."""
+
+
+class _AtTheStream:
+    """Around what is done with a stream. A class, as it is entered for each command."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Nothing is to be done yet."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        if kind is not None and issubclass(kind, (trio.BrokenResourceError, trio.ClosedResourceError)):
+            raise ClientGoneError
+
+
+at_the_stream: Final = _AtTheStream()
+
+
 class Session(Generic[Req, S]):
     """Serves one stream. Thread: front end."""
 
@@ -126,8 +146,8 @@ class Session(Generic[Req, S]):
         """An error ends this session, and nothing else."""
         try:
             await task()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.abort()  # the client is gone
+        except ClientGoneError:
+            self.abort()
         except Exception:
             logger.exception("serving %s failed, so it is closed", self.connection.peer)
             self.abort()
@@ -167,7 +187,9 @@ class Session(Generic[Req, S]):
             while self._frame.unparsed > READ_AHEAD and not (pipeline.wants_data or pipeline.closing):
                 await self._room.wait()
                 await self._start_commands()
-            await self._take_in(await self._stream.receive_some(READ_AT_ONCE))
+            with at_the_stream:
+                data = await self._stream.receive_some(READ_AT_ONCE)
+            await self._take_in(data)
             if pipeline.has_something_to_do:
                 self._to_do.wake()
 
@@ -268,7 +290,8 @@ class Session(Generic[Req, S]):
         while self._may_read_alone:
             self._reads_alone = True
             try:
-                data = await self._stream.receive_some(READ_AT_ONCE)
+                with at_the_stream:
+                    data = await self._stream.receive_some(READ_AT_ONCE)
             finally:
                 self._reads_alone = False
             if self._interrupted.cancel_called:
@@ -290,7 +313,8 @@ class Session(Generic[Req, S]):
             self._sending_since = trio.current_time()
             self._watchdog.watch(self)
             self._want_reader()
-            await send_in_turn(self._stream, rest, self._progress, self._turns)
+            with at_the_stream:
+                await send_in_turn(self._stream, rest, self._progress, self._turns)
             self._sending_since = inf
         else:
             self._sent_at_once += 1
@@ -315,11 +339,12 @@ class Session(Generic[Req, S]):
         """All is answered and sent: leave in a way that lets the client read it."""
         if not self._gone.is_set():
             if isinstance(self._stream, trio.abc.HalfCloseableStream):
-                await self._stream.send_eof()
+                with at_the_stream:
+                    await self._stream.send_eof()
                 await self._linger()
             elif self.pipeline.refused:
                 await self._linger()
-        with trio.move_on_after(LINGER):
+        with trio.move_on_after(LINGER), at_the_stream:
             await self._stream.aclose()
 
     # -- its time limits --------------------------------------------------------------------------

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import signal
+import socket
 import ssl
+import struct
 import threading
 from contextlib import suppress
 from functools import partial
@@ -408,6 +410,40 @@ async def test_an_error_of_a_protocol_closes_its_connection_only(
     (record,) = errors_logged(caplog.records)
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], BrokenError)
+
+
+@pytest.mark.parametrize("error", [trio.BrokenResourceError, trio.ClosedResourceError])
+@pytest.mark.parametrize("method", METHODS)
+async def test_an_error_of_a_protocol_is_not_taken_for_the_streams(
+    method: str, error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It uses a channel that was closed, say: that is a bug, and no client that has left."""
+
+    def protocol() -> Lines:
+        lines = Lines()
+        setattr(lines, method, lambda *_: fail(error("a bug")))
+        return lines
+
+    async with serving("tcp", protocol) as server, await server.connect() as client:
+        await client.send_all(b"lines 3\n")
+        assert await everything_or_reset(client) == b""
+    (record,) = errors_logged(caplog.records)
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], error)
+
+
+@pytest.mark.parametrize("requests", [b"echo a\n", b"chunks 1000\n", b"wait k\n"])
+async def test_a_client_that_has_left_is_no_error(
+    requests: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may, at any time: nothing is logged of it."""
+    async with serving("tcp") as server:
+        client = await server.connect_tcp()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await client.send_all(requests)
+        await until(lambda: server.engine.executed)
+        await client.aclose()  # resets the connection
+    assert not list(errors_logged(caplog.records))
 
 
 async def test_a_protocol_that_cannot_be_made_closes_the_stream(
