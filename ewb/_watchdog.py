@@ -2,8 +2,8 @@
 
 A limit is a matter of seconds, so it is enough to look now and then; a cancel scope around each read
 and each write would cost more than these do. Invariants: a connection is watched only while one of
-its limits is running, and with nobody to watch the task sleeps for good: idle connections cost
-nothing. All of it is the front end's.
+its limits is running, and with nobody to watch there is no task: idle connections cost nothing, nor
+does a front end that is over. All of it is the front end's.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
-
-from ._waker import Waker
 
 if TYPE_CHECKING:
     from ._settings import FrontEndSettings
@@ -35,29 +33,30 @@ class Watchdog:
     """Looks after the connections of one front end."""
 
     def __init__(self, settings: FrontEndSettings) -> None:
-        """Must be made within a Trio run."""
+        """Nobody is watched yet."""
         self._interval = min(LONGEST, settings.shortest_timeout / OFTEN)
         self._watched: dict[Watched, None] = {}
-        self._waker = Waker()
-        trio.lowlevel.spawn_system_task(self._run)
+        self._runs = False  # there is a task, which will look at `_watched` again
 
     def watch(self, one: Watched) -> None:
         """Look after it, from now on until its `check` says False."""
-        if not self._watched:
-            self._waker.wake()
         self._watched[one] = None
+        if not self._runs:
+            self._runs = True
+            trio.lowlevel.spawn_system_task(self._run)
 
     def forget(self, one: Watched) -> None:
         """It is gone."""
         self._watched.pop(one, None)
 
     async def _run(self) -> None:
-        """A system task."""
-        while True:
-            await self._waker.wait()
+        """A system task, until there is nobody to watch."""
+        try:
             while self._watched:
                 await trio.sleep(self._interval)
                 now = trio.current_time()
                 for one in tuple(self._watched):
                     if not one.check(now):
                         self.forget(one)
+        finally:
+            self._runs = False  # nobody else runs between the last look and this

@@ -507,6 +507,64 @@ async def test_it_looks_until_no_limit_is_running(
     assert len(patient.checks) == 3
 
 
+def watchdogs() -> int:
+    """Their tasks in this run."""
+    count, root = 0, trio.lowlevel.current_root_task()
+    tasks = [] if root is None else [root]
+    while tasks:
+        task = tasks.pop()
+        count += "Watchdog" in task.name
+        tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return count
+
+
+async def test_its_task_ends_with_the_last_it_watches_and_begins_again(
+    mock_clock: MockClock, front_end_settings: FrontEndSettings
+) -> None:
+    """It is there once, however many are watched; who comes just as it ends is watched too."""
+    watchdog = Watchdog(front_end_settings)
+    assert watchdogs() == 0
+    for _ in range(3):
+        patient, last = Patient(2), Patient(1)
+        watchdog.watch(patient)
+        watchdog.watch(last)
+        assert watchdogs() == 1
+        await wait_all_tasks_blocked()  # it sleeps
+        await passes(mock_clock, LONGEST * 1.5)
+        assert watchdogs() == 1
+        await passes(mock_clock, LONGEST)
+        assert watchdogs() == 0
+        assert (len(patient.checks), len(last.checks)) == (2, 1)
+
+
+async def test_who_is_to_be_watched_at_the_last_look_is(
+    mock_clock: MockClock, front_end_settings: FrontEndSettings
+) -> None:
+    """The one that was the last has another one watched, as it is left alone itself."""
+    watchdog, heir = Watchdog(front_end_settings), Patient(1)
+
+    class Last:
+        def check(self, now: float) -> bool:
+            watchdog.watch(heir)
+            return False
+
+    watchdog.watch(Last())
+    await passes(mock_clock, 3 * LONGEST)
+    assert len(heir.checks) == 1
+    assert watchdogs() == 0
+
+
+async def test_front_ends_that_are_over_leave_no_task(mock_clock: MockClock) -> None:
+    """A program may make thousands of them in one run: for each connection, say, or each test."""
+    for _ in range(3):
+        async with timed(mock_clock) as server, await server.connect() as client:
+            await client.send_all(b"echo a\n")
+            await exactly(client, 12)
+        mock_clock.rate = 0.0
+    await passes(mock_clock, 2 * LONGEST)
+    assert watchdogs() == 0
+
+
 @pytest.fixture
 def front_end_settings() -> FrontEndSettings:
     """All bounds, large."""
