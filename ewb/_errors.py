@@ -23,7 +23,7 @@ there yet, that the reader was cancelled."""
 
 def as_the_readers(error: BaseException, name: str) -> BaseException:
     """What was raised by `name` on a worker, as something that cannot be misread. Thread: any."""
-    if not isinstance(error, _MISREAD) and (rest := without_cancelled(error)) is not None:
+    if not _is_a(error, *_MISREAD) and (rest := without_cancelled(error)) is not None:
         return rest
     readable = RuntimeError(f"producer {name} raised {type(error).__name__}")
     readable.__cause__ = error
@@ -36,15 +36,15 @@ def without_cancelled(error: BaseException) -> BaseException | None:
     Returns:
         `error` itself if there was none in it; None if there was nothing else.
     """
-    if isinstance(error, trio.Cancelled):
+    if _is_a(error, trio.Cancelled):
         return None
     # To split a group runs its own code, if its class is the user's. So that is done only if it must
     # be; and what is an Exception has none in it.
-    if isinstance(error, Exception) or not isinstance(error, BaseExceptionGroup):
+    if _is_a(error, Exception) or not _is_a(error, BaseExceptionGroup):
         return error
     group = cast("BaseExceptionGroup[BaseException]", error)
     leaves = list(_leaves_of(group))
-    others = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)]
+    others = [leaf for leaf in leaves if not _is_a(leaf, trio.Cancelled)]
     if len(others) == len(leaves) or not others:
         return group if others else None
     try:
@@ -59,7 +59,12 @@ def _leaves_of(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseExcepti
     left: list[BaseException] = [group]
     while left:
         one = left.pop()
-        if isinstance(one, BaseExceptionGroup):
+        if _is_a(one, BaseExceptionGroup):
             left.extend(reversed(cast("BaseExceptionGroup[BaseException]", one).exceptions))
         else:
             yield one
+
+
+def _is_a(error: BaseException, *kinds: type[BaseException]) -> bool:
+    """As `isinstance`, which asks for `__class__` too: that may be the user's code, and raise."""
+    return issubclass(type(error), kinds)

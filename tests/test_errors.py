@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import pytest
 import trio
 
+import ewb
 from ewb._errors import as_the_readers, without_cancelled
 
 from .test_producer import real_cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Sequence
 
 E = TypeVar("E", bound=BaseException)
 
@@ -164,6 +165,37 @@ async def test_the_group_of_a_cancelled_nursery_is_understood() -> None:
     assert without_cancelled(only_cancelled) is None
     assert isinstance(rest := without_cancelled(mixed), ExceptionGroup)
     assert rest.exceptions == (error,)
+
+
+class HostileError(Exception):
+    """Who asks for its class gets an error."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """Not to be had."""
+        raise LookupError
+
+
+def test_an_error_whose_class_cannot_be_asked_for_is_one_as_any_other() -> None:
+    """A mock, or a proxy that is not set up: it must not end the worker that it is raised on."""
+    error = HostileError()
+    assert without_cancelled(error) is error
+    assert as_the_readers(error, "rows") is error
+
+
+async def test_an_error_whose_class_cannot_be_asked_for_does_not_end_the_pool() -> None:
+    """It is the reader's; and the next producer runs."""
+
+    def broken() -> Generator[bytes]:
+        yield b"1"
+        raise HostileError
+
+    async with ewb.open_workers(1) as workers:
+        for _ in range(2):
+            async with workers.produce(broken) as chunks:
+                assert await chunks.receive() == b"1"
+                with pytest.raises(HostileError):
+                    await chunks.receive()
 
 
 # -- what a reader is shown ------------------------------------------------------------------------
