@@ -42,7 +42,7 @@ def related(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(one))
         yield one
         left += (one.__cause__, one.__context__)
-        if isinstance(one, BaseExceptionGroup):
+        if issubclass(type(one), BaseExceptionGroup):  # its `__class__` may be the user's code
             left += cast("BaseExceptionGroup[BaseException]", one).exceptions
 
 

@@ -189,7 +189,7 @@ class Producer:
         """
         if not isinstance(error, Exception):
             return True
-        return any(isinstance(one, trio.Cancelled) for one in related(error))
+        return any(issubclass(type(one), trio.Cancelled) for one in related(error))
 
     def _close(self, end: End) -> None:
         iterator, self._iterator = self._iterator, None
