@@ -281,13 +281,15 @@ def test_flush_deletes_everything(store: Store) -> None:
     europe = store.collections["cities.europe"]
     write(store, Op.SET, b"a", vb=0)
     write(store, Op.SET, b"b", vb=1, collection=europe, expiry=2_000_000)
+    for collection in (0, europe):
+        write(store, Op.SET, b"d", vb=3, collection=collection)
     outcomes = write_all(
         store, [Mutation(op=Op.FLUSH), Mutation(op=Op.SET, key=b"c"), Mutation(op=Op.ADD, key=b"a")]
     )
     assert [outcome.status for outcome in outcomes] == [Status.OK] * 3
     assert store.get(1, europe, b"b") is None
     assert store.tally(1, europe) == Tally()
-    assert [store.vbucket(vb).seqno for vb in range(3)] == [4, 2, 0]
+    assert [store.vbucket(vb).seqno for vb in range(4)] == [4, 2, 0, 4]  # one for each collection
     assert store.statistics().documents == 2
 
 

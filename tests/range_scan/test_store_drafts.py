@@ -270,3 +270,14 @@ def test_a_block_knows_its_size_before_it_is_made() -> None:
     """Or a little more."""
     record = encode_record(Document(b"k" * 250, bytes(300), 0, 0, 0, 0, 0))
     assert encoded_size(b"k" * 250, record) == 8 + 2 + 250 + len(record)
+
+
+def test_the_largest_block_of_several_has_two_pages(pair: Pair) -> None:
+    """With its head, and LMDB's."""
+    keys = [bytes([letter]) * 200 for letter in b"ab"]
+    pair.change(dict.fromkeys(keys, 3641))
+    ((_, block, size),) = pair.blocks()
+    assert sum(encoded_size(*document) for document in block.items()) == drafts.BLOCK
+    assert size == drafts.BLOCK + HEAD
+    with pair.environment.begin() as txn:
+        assert txn.stat(pair.environment.open_db(txn=txn))["overflow_pages"] == 2

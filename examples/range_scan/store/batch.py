@@ -94,7 +94,7 @@ class Batch:
         return self.vbucket(vb)
 
     def clear(self) -> None:
-        """Delete all documents. A vBucket that had any gets one sequence number for it."""
+        """Delete all documents. A vBucket gets a sequence number for each collection that had any."""
         for place in {*self._state.tallies, *self._tallies}:
             if self._tally(*place).documents:
                 self._tallies[place] = Tally()

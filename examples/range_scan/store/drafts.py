@@ -4,7 +4,7 @@ Invariants:
 
 - A key belongs to the first block of its place whose bound is not before it, or if there is none, to
   a new one that has the place's last bound.
-- A block has at most BLOCK bytes and MOST documents, or one document.
+- A block has at most BLOCK bytes, without its head, and MOST documents, or one document.
 - Bounds change only in `write`: until then each draft belongs to a bound in LMDB, or to a last one.
 
 Thread: writer.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .layout import Stored
 
 BLOCK = 8 * 1024 - 32
-"""Bytes of the largest block of several documents: two of LMDB's pages, without the headers."""
+"""Bytes of the largest block of several documents: two of LMDB's pages, without theirs and its head."""
 MOST = 64
 """Documents in a block, however small they are: a change of one takes all of them apart."""
 
