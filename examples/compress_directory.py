@@ -226,10 +226,15 @@ async def run(directory: Path, host: str, port: int, *, once: bool) -> int:
         tell(f"Error: cannot listen at {host}:{port}: {error.strerror}; {remedy}")
         return 1
     port = listeners[0].socket.getsockname()[1]
+    try:
+        print(f"listening on {host}:{port}; try: nc {host} {port} > directory.zip", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # lest the exit try it again
+        tell(f"Error: cannot write to the standard output: {error.strerror}")
+        return 1
     async with ewb.open_workers(threads=2) as workers, trio.open_nursery() as nursery:
         server = Server(directory, workers)
         nursery.start_soon(trio.serve_listeners, server.serve, listeners)
-        print(f"listening on {host}:{port}; try: nc {host} {port} > directory.zip", flush=True)
         if once:
             await server.served.wait()
         else:

@@ -7,6 +7,7 @@ Run it: `python -m examples.line_server`, and talk to it: `nc localhost 4000`
 """
 
 import argparse
+import os
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -106,17 +107,34 @@ async def obey(
     scope.cancel()
 
 
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Listeners; or else this ends the program, with a line that says why there are none."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        sys.exit(f"cannot listen on {host}:{port}: {error.strerror}")
+
+
+def announce(line: str) -> None:
+    """Say where it listens; or else this ends the program."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # lest the exit try it again
+        sys.exit(f"cannot write to the standard output: {error.strerror}")
+
+
 async def serve(host: str, port: int) -> int:
     """Serve until Ctrl-C or SIGTERM. What is in flight then has two seconds, or until the next one.
 
     Returns the exit code.
     """
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    listeners = await listen(host, port)
     with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        announce(f"listening on {host}:{listeners[0].socket.getsockname()[1]}")
         async with ewb.open_workers() as workers, trio.open_nursery() as nursery:
             front_end = ewb.FrontEnd(LineProtocol, LineEngine(), workers, max_frame=64 * 1024)
             nursery.start_soon(obey, signals, front_end, nursery.cancel_scope)
-            print(f"listening on {host}:{listeners[0].socket.getsockname()[1]}", flush=True)
             await front_end.serve_listeners(listeners, grace=2)
             nursery.cancel_scope.cancel()
             return 0
@@ -136,7 +154,4 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default=4000, type=port_number)
     options = parser.parse_args()
-    try:
-        sys.exit(trio.run(serve, options.host, options.port))
-    except OSError as error:
-        sys.exit(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
+    sys.exit(trio.run(serve, options.host, options.port))

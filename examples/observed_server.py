@@ -13,6 +13,7 @@ import argparse
 import logging
 import sys
 from bisect import bisect_left
+from contextlib import suppress
 from functools import partial
 from math import inf
 from signal import SIGINT, SIGTERM
@@ -22,7 +23,15 @@ import attrs
 import trio
 
 import ewb
-from examples.line_server import LineEngine, LineProtocol, Request, obey, port_number
+from examples.line_server import (
+    LineEngine,
+    LineProtocol,
+    Request,
+    announce,
+    listen,
+    obey,
+    port_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,10 +122,13 @@ async def warn_of_stuck(workers: ewb.Workers, patience: float) -> None:
 
 async def serve(host: str, port: int, metrics_port: int, slow: float) -> int:
     """Serve until Ctrl-C or SIGTERM; at a second one, let nothing finish. Returns the exit code."""
-    listeners = await trio.open_tcp_listeners(port, host=host)
-    metrics = await trio.open_tcp_listeners(metrics_port, host="127.0.0.1")
+    listeners, metrics = await listen(host, port), await listen("127.0.0.1", metrics_port)
     latencies = Latencies()
     with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        announce(
+            f"listening on {host}:{listeners[0].socket.getsockname()[1]}\n"
+            f"metrics at http://127.0.0.1:{metrics[0].socket.getsockname()[1]}"
+        )
         async with ewb.open_workers() as workers, trio.open_nursery() as nursery:
             hooks = [latencies, ewb.SlowCommands[Request, ewb.Status](slow)]
             front_end = ewb.FrontEnd(LineProtocol, LineEngine(), workers, hooks=hooks)
@@ -124,12 +136,19 @@ async def serve(host: str, port: int, metrics_port: int, slow: float) -> int:
             nursery.start_soon(trio.serve_listeners, answer, metrics)
             nursery.start_soon(warn_of_stuck, workers, 1.0)
             nursery.start_soon(obey, signals, front_end, nursery.cancel_scope)
-            print(f"listening on {host}:{listeners[0].socket.getsockname()[1]}")
-            print(f"metrics at http://127.0.0.1:{metrics[0].socket.getsockname()[1]}", flush=True)
             await front_end.serve_listeners(listeners, grace=2)
             nursery.cancel_scope.cancel()
             return 0
     return 130
+
+
+def seconds(text: str) -> float:
+    """A time, of the command line."""
+    with suppress(ValueError):
+        if 0 <= (number := float(text)) < inf:
+            return number
+    msg = f"give a number of seconds from 0 up, such as 0.1, not {text!r}"
+    raise argparse.ArgumentTypeError(msg)
 
 
 def main() -> None:
@@ -139,14 +158,11 @@ def main() -> None:
     parser.add_argument("--port", default=4000, type=port_number)
     parser.add_argument("--metrics-port", default=4001, type=port_number)
     parser.add_argument(
-        "--slow", default=0.1, type=float, help="log commands that take so many seconds"
+        "--slow", default=0.1, type=seconds, help="log commands that take so many seconds"
     )
     options = parser.parse_args()
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    try:
-        sys.exit(trio.run(serve, options.host, options.port, options.metrics_port, options.slow))
-    except OSError as error:
-        sys.exit(f"cannot listen on {options.host}: {error.strerror or error}; choose another port")
+    sys.exit(trio.run(serve, options.host, options.port, options.metrics_port, options.slow))
 
 
 if __name__ == "__main__":

@@ -211,3 +211,34 @@ def test_interrupted_demo_ends_with_one_line(arguments: tuple[str, ...], moment:
     assert terminal.shown.endswith(f"{INTERRUPTED}\r\n")
     assert "Traceback" not in terminal.shown
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no such file")
+@pytest.mark.parametrize(
+    "server",
+    [
+        ("line_server", "--port=0"),
+        ("redis_server", "--port=0"),
+        ("observed_server", "--port=0", "--metrics-port=0"),
+        ("compress_directory", "docs"),
+        ("sqlite_csv", "serve", "--rows=1"),
+    ],
+    ids=lambda server: server[0],
+)
+def test_a_server_that_cannot_say_where_it_listens_ends_with_one_line(server: tuple[str, ...]) -> None:
+    """Nobody could find it."""
+    name, *options = server
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", f"examples.{name}", *options],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1].removeprefix("Error: ")
+    assert said == "cannot write to the standard output: No space left on device"
+    assert len(done.stderr.splitlines()) == (2 if name == "sqlite_csv" else 1)

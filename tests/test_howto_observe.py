@@ -93,7 +93,7 @@ def test_two_servers_do_not_share_a_port() -> None:
     with running() as (_, port, _), begun(f"--port={port}") as second:
         _, errors = second.communicate(timeout=GUARD)
     assert second.returncode == 1
-    assert errors.startswith("cannot listen on 127.0.0.1: ")
+    assert errors == f"cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
 @pytest.mark.parametrize("which", ["--port", "--metrics-port"])
@@ -103,6 +103,15 @@ def test_the_program_does_not_take_another_port_than_it_was_given(which: str) ->
         out, errors = process.communicate(timeout=GUARD)
     assert (process.returncode, out) == (2, "")
     assert f"{which}: give a number up to 65535, or 0 for any that is free, not '99999'" in errors
+
+
+@pytest.mark.parametrize("slow", ["-1", "nan", "inf", "soon"])
+def test_the_program_says_what_a_wrong_time_should_be(slow: str) -> None:
+    """In the usual way of a command line."""
+    with begun(f"--slow={slow}") as process:
+        out, errors = process.communicate(timeout=GUARD)
+    assert (process.returncode, out) == (2, "")
+    assert f"--slow: give a number of seconds from 0 up, such as 0.1, not '{slow}'" in errors
 
 
 async def test_each_command_is_in_one_bucket_and_in_those_above() -> None:

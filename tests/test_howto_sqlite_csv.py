@@ -514,6 +514,15 @@ def test_what_cannot_be_queried_is_said_in_one_line(arguments: tuple[str, ...], 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("option", ["measure --seconds", "serve --stall-timeout"])
+@pytest.mark.parametrize("given", ["nan", "-1", "inf"])
+def test_a_wrong_time_is_refused(option: str, given: str) -> None:
+    """In the usual way of a command line."""
+    done = run(*f"{option}={given}".split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{float(given)} is not in the range" in done.stderr
+
+
 def test_a_missing_database_is_not_made(tmp_path: Path) -> None:
     """As sqlite3 would do with a misspelt name."""
     run("serve", "--database", str(tmp_path / "misspelt.db"))

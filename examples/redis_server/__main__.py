@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from signal import SIGINT, SIGTERM
 
@@ -20,6 +21,23 @@ SWITCH_INTERVAL = 0.0005
 """Seconds after which a KEYS that searches lets the front end have the interpreter."""
 
 
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Listeners; or else this ends the program, with a line that says why there are none."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        sys.exit(f"cannot listen on {host}:{port}: {error.strerror}")
+
+
+def announce(line: str) -> None:
+    """Say where it listens; or else this ends the program."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # lest the exit try it again
+        sys.exit(f"cannot write to the standard output: {error.strerror}")
+
+
 async def serve(host: str, port: int) -> int:
     """Serve until Ctrl-C or SIGTERM; at a second one, let nothing finish. Returns the exit code."""
 
@@ -30,8 +48,9 @@ async def serve(host: str, port: int) -> int:
         await anext(signals)
         nursery.cancel_scope.cancel()
 
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    listeners = await listen(host, port)
     with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
+        announce(f"listening on {host}:{listeners[0].socket.getsockname()[1]}")
         async with (
             ewb.open_workers(switch_interval=SWITCH_INTERVAL) as workers,
             trio.open_nursery() as nursery,
@@ -40,7 +59,6 @@ async def serve(host: str, port: int) -> int:
             # As in Redis, a client that sends no more has left: it must not take an element with it.
             front_end = ewb.FrontEnd(RespProtocol, engine, workers, half_close_timeout=0)
             nursery.start_soon(obey)
-            print(f"listening on {host}:{listeners[0].socket.getsockname()[1]}", flush=True)
             await front_end.serve_listeners(listeners, grace=GRACE)
             nursery.cancel_scope.cancel()
             return 0
@@ -64,10 +82,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", default=6379, type=port_number)
     options = parser.parse_args()
-    try:
-        sys.exit(trio.run(serve, options.host, options.port))
-    except OSError as error:
-        sys.exit(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
+    sys.exit(trio.run(serve, options.host, options.port))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
+from math import isnan
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import httpx
@@ -35,6 +37,16 @@ QUERY = "select * from readings"
 HOST = "127.0.0.1"
 
 
+class _Seconds(click.FloatRange):
+    """In a range, in which click takes nan to be."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if isnan(seconds):
+            self.fail(f"{value} is not in the range {self.min}<=x<={self.max}.", param, ctx)
+        return seconds
+
+
 @click.group(context_settings={"show_default": True})
 def cli() -> None:
     """Stream a database query as CSV over HTTP, by ewb and by Starlette's own response.
@@ -55,7 +67,7 @@ def cli() -> None:
 @click.option(
     "--stall-timeout",
     default=30.0,
-    type=click.FloatRange(0.1, 3_600),
+    type=_Seconds(0.1, 3_600),
     metavar="SECONDS",
     help="Cut a client off that has not read for so long (Linux).",
 )
@@ -102,11 +114,22 @@ def serve_command(
             )
 
         app = cast("ASGIFramework", create_app(database, query, threads))
-        trio.run(serve, app, listener, _say_where, say_that_it_stops)
+        failure: BaseException | None = None
+        try:
+            trio.run(serve, app, listener, _say_where, say_that_it_stops)
+        except* click.ClickException as errors:
+            failure = _first(errors)
+        if failure is not None:
+            raise failure
 
 
 def _say_where(address: str) -> None:
-    click.echo(f"listening on {address}; try: curl -N {address}/ewb.csv")
+    try:
+        click.echo(f"listening on {address}; try: curl -N {address}/ewb.csv")
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # lest the exit try it again
+        msg = f"cannot write to the standard output: {error.strerror}"
+        raise click.ClickException(msg) from None
 
 
 @cli.command("fetch")
@@ -130,7 +153,7 @@ def fetch_command(url: str, file: Path, *, as_json: bool) -> None:
 @cli.command("measure")
 @click.option("--rows", default=20_000, type=click.IntRange(1), help="How many the query has.")
 @click.option("--repeat", default=3, type=click.IntRange(1), help="How often all is measured.")
-@click.option("--seconds", default=1.0, type=click.FloatRange(0), help="How long each way each time.")
+@click.option("--seconds", default=1.0, type=_Seconds(0, 3_600), help="How long each way each time.")
 def measure_command(rows: int, repeat: int, seconds: float) -> None:
     """Compare the ways: rows/s with curl and httpx, the first byte, what a neighbour waits.
 
@@ -171,7 +194,7 @@ async def _until_terminated(measuring: Callable[[], Awaitable[T]]) -> T:
     return measured
 
 
-def _first(errors: BaseExceptionGroup[MeasureError]) -> BaseException:
+def _first(errors: BaseExceptionGroup[Exception]) -> BaseException:
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
