@@ -19,7 +19,9 @@ def read_all(connection: socket.socket, title: str, lines: int) -> str:
     """Read to the end. Returns the numbers of lines and of bytes, and the digest of the bytes."""
     count, size, digest = 0, 0, hashlib.sha256()
     texts = TextColumn("{task.description:<19}"), TextColumn("{task.fields[arrived]}")
-    with Progress(texts[0], BarColumn(), texts[1], TimeElapsedColumn()) as progress:
+    columns = texts[0], BarColumn(), texts[1], TimeElapsedColumn()
+    # To a pipe it is of no use; and who reads that may have read enough, which would end this client.
+    with Progress(*columns, disable=not sys.stdout.isatty()) as progress:
         bar = progress.add_task(title, total=lines, arrived="")
         while data := connection.recv(256 * 1024):
             count += data.count(b"\n")

@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from time import perf_counter, sleep, thread_time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -189,10 +191,20 @@ def function_named(name: str) -> Callable[..., Iterable[bytes]]:
     module, _, function = name.partition(":")
     try:
         found: Callable[..., Iterable[bytes]] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+        partial(found)  # or else it says that it is no function
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         msg = f"give MODULE:FUNCTION, such as examples.choose_bounds:blocks, not {name!r} ({error})"
         raise argparse.ArgumentTypeError(msg) from error
     return found
+
+
+def positive(text: str) -> float:
+    """A number of seconds, of the command line."""
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < inf:
+            return number
+    msg = f"give a number of seconds above 0, such as 0.5, not {text!r}"
+    raise argparse.ArgumentTypeError(msg)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -200,10 +212,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.choose_bounds", description=__doc__)
     parser.add_argument("producer", nargs="?", type=function_named, default=blocks)
     parser.add_argument("arguments", nargs="*", help="for the producer")
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each measurement")
+    parser.add_argument("--seconds", type=positive, default=0.5, help="for each measurement")
     options = parser.parse_args(arguments)
     start = partial(options.producer, *options.arguments)
-    return trio.run(choose, start, options.seconds, Console(highlight=False))
+    code = 1
+    try:
+        code = trio.run(choose, start, options.seconds, Console(highlight=False))
+    except* KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        code = 130
+    except* Exception as errors:  # noqa: BLE001 - it is the user's, whatever it is
+        print(f"The producer fails, or yields no bytes: {first_of(errors)!r}", file=sys.stderr)
+    return code
+
+
+def first_of(errors: BaseExceptionGroup[Exception]) -> BaseException:
+    """The error that has brought the others about."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 if __name__ == "__main__":

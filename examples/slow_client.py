@@ -8,6 +8,8 @@ Run it: `python -m examples.slow_client` (three seconds)
 
 from __future__ import annotations
 
+import signal
+import sys
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -83,4 +85,9 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main)
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who has read enough, as `head`, ends it
+    try:
+        trio.run(main)
+    except* KeyboardInterrupt:
+        sys.exit(130)

@@ -136,6 +136,38 @@ def test_slow_client_shows_a_suspended_producer_that_holds_no_thread() -> None:
     assert "received all 60 chunks" in done.stdout
 
 
+def test_slow_client_ends_quietly_at_ctrl_c() -> None:
+    """With the exit code that a shell expects."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "examples.slow_client"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "")
+
+
+@pytest.mark.parametrize("program", ["slow_client", "export_cities --lines 3000"])
+def test_whoever_has_read_enough_ends_an_example_quietly(program: str) -> None:
+    """As `head` does: there is no traceback."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m examples.{program} | head -1"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
 def test_demo_compares_both_ways() -> None:
     """The table has both ways; the round trip wakes the event loop for each line, ewb does not."""
     done = run_small_demo()

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,12 +77,64 @@ def test_a_producer_without_chunks_is_refused(capsys: pytest.CaptureFixture[str]
     assert "It has ended and yielded nothing" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["blocks", "no_such_module:blocks", "examples.choose_bounds:none"])
+@pytest.mark.parametrize(
+    "name", ["blocks", "no_such_module:blocks", "examples.choose_bounds:none", "os:sep"]
+)
 def test_a_wrong_name_is_answered_with_a_right_one(name: str) -> None:
     """In the usual way of a command line."""
     done = run(name)
     assert (done.returncode, done.stdout) == (2, "")
     assert "give MODULE:FUNCTION, such as examples.choose_bounds:blocks" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "some"])
+def test_a_wrong_time_is_answered_with_a_right_one(
+    seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the usual way of a command line."""
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--seconds={seconds}"])
+    said = capsys.readouterr().err
+    assert f"--seconds: give a number of seconds above 0, such as 0.5, not '{seconds}'" in said
+
+
+def fails_later() -> Iterator[bytes]:
+    """A producer that works alone."""
+    yield b"once"
+    if threading.current_thread().name.startswith("ewb-"):
+        msg = "the disk is gone"
+        raise OSError(msg)
+
+
+@pytest.mark.parametrize(
+    ("producer", "why"),
+    [
+        (["os:getpid"], "TypeError(\"'int' object is not iterable\")"),
+        ([f"{HERE}:repeated", "a", "x"], "ValueError("),
+        ([f"{HERE}:fails_later"], "OSError('the disk is gone')"),
+    ],
+)
+def test_a_producer_that_fails_is_named_in_one_line(
+    producer: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, or later among the others."""
+    assert main([*producer, "--seconds=0.05"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"The producer fails, or yields no bytes: {why}")
+    assert said.count("\n") == 1
+
+
+def test_ctrl_c_ends_it_with_one_line() -> None:
+    """And with the exit code that a shell expects."""
+    interrupted = (
+        "import signal, sys\nfrom examples import choose_bounds as program\n"
+        "program.show_alone = lambda *_: signal.raise_signal(signal.SIGINT)\n"
+        "sys.exit(program.main(['--seconds=0.05']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
 
 
 def test_the_least_near_the_best_is_suggested() -> None:
