@@ -11,7 +11,7 @@ import logging
 import signal
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import attrs
 import trio
@@ -149,9 +149,14 @@ def _authenticator(settings: ServerSettings) -> Authenticator:
 def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
     if settings.tls_cert is None:
         return None
+
+    def refuse() -> NoReturn:  # instead of asking at the terminal, which a service has not
+        msg = f"{settings.tls_key} needs a pass phrase: give a key without one, which only you may read"
+        raise ServerError(msg)
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, refuse)
     except (OSError, ssl.SSLError) as error:
         msg = f"cannot use {settings.tls_cert} with {settings.tls_key} for TLS: {error}"
         raise ServerError(msg) from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from itertools import islice
 from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from examples.range_scan import wire
 from examples.range_scan.client import (
@@ -26,6 +28,7 @@ from .server_process import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.tree
 
@@ -178,3 +181,21 @@ def test_where_there_is_no_server() -> None:
         ClientError, match=f"cannot connect to 127.0.0.1:{port} .* is the server running"
     ):
         Client.connect("127.0.0.1", port, LOGIN)
+
+
+def test_tls_that_does_not_come_about_says_why(port: int, tmp_path: Path) -> None:
+    """A certificate that is not trusted, one of another name, and a server that speaks no TLS."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    knows, knows_not = ssl.create_default_context(), ssl.create_default_context()
+    authority.configure_trust(knows)
+    with running(tmp_path / "store", "--tls-cert", str(certificate), "--tls-key", str(key)) as secure:
+        Client.connect("127.0.0.1", secure, LOGIN, tls=knows).close()
+        for host, tls in (("127.0.0.1", knows_not), ("localhost", knows)):
+            with pytest.raises(ClientError, match=f"certificate of {host}:{secure} is not trusted"):
+                Client.connect(host, secure, LOGIN, tls=tls)
+    with pytest.raises(ClientError, match=f"no TLS with 127.0.0.1:{port} .* does the server speak"):
+        Client.connect("127.0.0.1", port, LOGIN, tls=knows)

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from scramp import ScramClient
 
 from examples.range_scan.server import serve
@@ -209,6 +215,23 @@ def test_who_connects_to_tls_and_says_nothing_is_shown_out(
         pytest.raises((EOFError, ConnectionError)),
     ):
         client.receive()
+
+
+async def test_a_key_that_needs_a_pass_phrase_is_refused_in_one_line(
+    tmp_path: Path, certificate: tuple[ssl.SSLContext, dict[str, Path]]
+) -> None:
+    """Nobody is there to be asked for it."""
+    _, paths = certificate
+    key = load_pem_private_key(paths["tls_key"].read_bytes(), None)
+    sealed = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a phrase that nobody gives")
+    )
+    paths["tls_key"].write_bytes(sealed)
+    settings = ServerSettings(
+        data=tmp_path / "store", port=0, tls_cert=paths["tls_cert"], tls_key=paths["tls_key"]
+    )
+    with pytest.raises(ServerError, match="needs a pass phrase"):
+        await serve(settings)
 
 
 def test_a_stranger_who_does_not_log_in_is_shown_out(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import scramp  # pyright: ignore[reportMissingTypeStubs]  # it has none
@@ -15,9 +16,6 @@ from examples.range_scan import wire
 from examples.range_scan.wire import Feature, Frame, Opcode, Status
 
 from .errors import ClientError, LoginError, RefusedError
-
-if TYPE_CHECKING:
-    import ssl
 
 AGENT = b"examples.range_scan"
 FEATURES = (
@@ -52,12 +50,10 @@ class Connection:
         try:
             connection = socket.create_connection((host, port), timeout)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if tls is not None:
-                connection = tls.wrap_socket(connection, server_hostname=host)
         except (OSError, UnicodeError) as error:  # the latter: of a host that cannot be one
             msg = f"cannot connect to {host}:{port} ({error}): is the server running?"
             raise ClientError(msg) from error
-        self._socket = connection
+        self._socket = connection if tls is None else _secure(connection, tls, host, port)
         self._reader = wire.FrameReader(wire.REPLIES, MAX_FRAME)
         self._opaques = count(1)
 
@@ -143,6 +139,23 @@ class Connection:
                 f"the server does not prove that it knows the password ({error}): is it the right one?"
             )
             raise LoginError(msg) from error
+
+
+def _secure(connection: socket.socket, tls: ssl.SSLContext, host: str, port: int) -> ssl.SSLSocket:
+    """Speak TLS on a connection; it is closed if that fails."""
+    try:
+        return tls.wrap_socket(connection, server_hostname=host)
+    except ssl.SSLCertVerificationError as error:
+        msg = (
+            f"the certificate of {host}:{port} is not trusted ({error.verify_message}): "
+            "trust who signed it, and use a name that is in it"
+        )
+        raise ClientError(msg) from error
+    except (OSError, ValueError) as error:  # the latter: of a host that cannot be in a certificate
+        msg = f"no TLS with {host}:{port} ({error}): does the server speak it?"
+        raise ClientError(msg) from error
+    finally:
+        connection.close()  # the secure one has its socket now
 
 
 def _refusal(reply: Frame) -> RefusedError:
