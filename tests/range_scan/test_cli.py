@@ -423,6 +423,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "is damaged" in refused(tmp_path / "b")
     assert "is not in the range" in failure("serve", "--port", "70000", code=2)
     assert "is not in the range" in failure("serve", "--max-size", "99999999999", code=2)
+    assert "1<=x<=1024" in failure("serve", "--threads", "1025", code=2)
 
 
 def test_what_scans_may_take_is_for_the_command_line_to_say(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ from .options import EXISTING_FILE, login_options, not_empty
 @click.option("--tls-key", type=EXISTING_FILE, help="The key of the first of them, in PEM.")
 @click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1024),
     default=1,
     show_default=True,
     help="Workers that read for scans. More help only where the disk is what they wait for.",
