@@ -165,11 +165,18 @@ def test_what_goes_wrong_is_one_line(port: int) -> None:
     assert failure("stats", "--password", "x", port=port).endswith("user or password are wrong")
     assert "is the server running?" in failure("stats", port=1)
     assert "unknown collection" in failure("scan", "--collection", "not.there", port=port)
-    assert "choose one" in failure("scan", "--prefix", "a", "--sample", "1", port=port, code=2)
-    assert "go together" in failure("load", "--file", "-", port=port, code=2)
     assert "cannot connect" in failure("stats", "--host", "a" * 70)
     assert "is not in the range" in failure("stats", port=70_000, code=2)
     assert "nobody can log in" in failure("stats", "--user", "", port=port)
+
+
+def test_options_that_do_not_go_together_need_no_server() -> None:
+    """They are wrong with any."""
+    assert "choose one" in failure("scan", "--prefix", "a", "--sample", "1", port=1, code=2)
+    assert "choose one" in failure("scan", "--prefix", "a", "--start", "a", port=1, code=2)
+    assert "give --sample" in failure("scan", "--seed", "5", port=1, code=2)
+    assert "go together" in failure("load", "--file", "-", port=1, code=2)
+    assert "go together" in failure("load", "--key", "k", port=1, code=2)
 
 
 def test_user_and_password_are_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:

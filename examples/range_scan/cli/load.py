@@ -15,10 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from examples.range_scan.client import ClientError
 
 from .documents import cities, json_lines
-from .options import not_empty, with_client
+from .options import not_empty, with_connect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from examples.range_scan.client import Client
+
+    from .documents import Document
+    from .options import Connect
 
 _COLUMNS = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
 
@@ -40,9 +45,9 @@ class _Input(click.File):
     "--collection", callback=not_empty, metavar="SCOPE.NAME", help="The collection to load into."
 )
 @click.option("--limit", type=click.IntRange(1), help="Load no more documents than this.")
-@with_client
+@with_connect
 def load(
-    client: Client,
+    connect: Connect,
     *,
     file: IO[bytes] | None,
     field: str | None,
@@ -58,9 +63,16 @@ def load(
     if (file is None) != (field is None):
         msg = "--file and --key go together: the file has the documents, the field in each is its key"
         raise click.UsageError(msg)
-    number = 0 if collection is None else client.collection_id(collection)
-    source = nullcontext(cities()) if file is None or field is None else json_lines(file, field)
-    with source as documents, Progress(*_COLUMNS, console=Console(stderr=True)) as progress:
+    with connect() as client:
+        number = 0 if collection is None else client.collection_id(collection)
+        source = nullcontext(cities()) if file is None or field is None else json_lines(file, field)
+        with source as documents:
+            _load(client, documents, limit, number)
+
+
+def _load(client: Client, documents: Iterable[Document], limit: int | None, collection: int) -> None:
+    """Check all documents, store them, and say how it went."""
+    with Progress(*_COLUMNS, console=Console(stderr=True)) as progress:
         task = progress.add_task("Checking", total=None)
         count = size = 0
         for _, value in progress.track(islice(documents, limit), task_id=task):
@@ -68,7 +80,7 @@ def load(
         progress.reset(task, total=count, description="Loading")
         began, stored = perf_counter(), 0
         try:
-            for acknowledged in client.store(islice(documents, limit), collection=number):
+            for acknowledged in client.store(islice(documents, limit), collection=collection):
                 stored += acknowledged
                 progress.advance(task, acknowledged)
         except ClientError as error:  # others may be stored, of which the client does not know

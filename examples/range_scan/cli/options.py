@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Command: TypeAlias = Callable[..., None]
+    Connect: TypeAlias = Callable[[], Client]
 
 PASSWORD_VARIABLE = "RANGE_SCAN_PASSWORD"  # noqa: S105 - its name
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -48,10 +49,11 @@ def login_options(command: Command) -> Command:
     return run
 
 
-def with_client(command: Command) -> Command:
-    """Add the options of where the server is; the command gets a client of it, first.
+def with_connect(command: Command) -> Command:
+    """Add the options of where the server is; the command gets `connect`, which makes a client of it.
 
-    What goes wrong between the two is said in one line, and the exit code is 1.
+    So it checks its own options first. What goes wrong between the two is said in one line, and the
+    exit code is 1.
     """
 
     @click.option("--host", default="127.0.0.1", help="The server's address.")
@@ -74,8 +76,8 @@ def with_client(command: Command) -> Command:
         login = None if no_auth else Login(user, password)
         try:
             tls = None if tls_ca is None else ssl.create_default_context(cafile=tls_ca)
-            with Client.connect(host, port, login, bucket=bucket, tls=tls) as client:
-                command(client, **options)
+            connect = functools.partial(Client.connect, host, port, login, bucket=bucket, tls=tls)
+            command(connect, **options)
         except ssl.SSLError as error:
             msg = f"cannot use the certificates in {tls_ca} ({error}): give a file of them in PEM"
             raise click.ClickException(msg) from error

@@ -16,12 +16,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from examples.range_scan import wire
 from examples.range_scan.client import Range, Sample, plain
 
-from .options import not_empty, shown, with_client
+from .options import not_empty, shown, with_connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from examples.range_scan.client import Client
+    from .options import Connect
 
 
 @click.command()
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 @click.option("--start", help="The first key, or where it would be.")
 @click.option("--end", help="The key before which to stop.")
 @click.option("--sample", type=click.IntRange(1), help="About so many of each vBucket's documents.")
-@click.option("--seed", default=0, help="Which sample: the same seed gives the same one.")
+@click.option("--seed", type=int, help="Which sample: the same seed gives the same one.  [default: 0]")
 @click.option("--collection", callback=not_empty, metavar="SCOPE.NAME", help="The collection to scan.")
 @click.option("--keys-only", is_flag=True, help="No documents, only their keys.")
 @click.option("--limit", type=click.IntRange(1), help="Stop after so many.")
 @click.option(
     "--output", type=click.File("w", encoding="utf-8", lazy=True), default="-", help="A file."
 )
-@with_client
+@with_connect
 def scan(
-    client: Client,
+    connect: Connect,
     *,
     prefix: str | None,
     start: str | None,
     end: str | None,
     sample: int | None,
-    seed: int,
+    seed: int | None,
     collection: str | None,
     keys_only: bool,
     limit: int | None,
@@ -58,12 +58,15 @@ def scan(
         msg = "there is no standard output to write to: give it one, or use --output FILE"
         raise click.ClickException(msg)
     pick = _pick(prefix, start, end, sample, seed)
-    number = 0 if collection is None else client.collection_id(collection)
     found = size = 0
-    began = perf_counter()
     columns = (SpinnerColumn(), TextColumn("Scanning: {task.fields[found]:,} documents"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with (
+        connect() as client,
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+    ):
+        number = 0 if collection is None else client.collection_id(collection)
         task = progress.add_task("Scanning", found=0)
+        began = perf_counter()
         for packet in client.scan_all(
             pick, collection=number, keys_only=keys_only, name="command line"
         ):
@@ -85,7 +88,7 @@ def scan(
 
 
 def _pick(
-    prefix: str | None, start: str | None, end: str | None, sample: int | None, seed: int
+    prefix: str | None, start: str | None, end: str | None, sample: int | None, seed: int | None
 ) -> Range | Sample:
     """What the options mean."""
     is_range = start is not None or end is not None
@@ -93,7 +96,10 @@ def _pick(
         msg = "choose one: --prefix, or --start and --end, or --sample"
         raise click.UsageError(msg)
     if sample is not None:
-        return Sample(samples=sample, seed=seed)
+        return Sample(samples=sample, seed=seed or 0)
+    if seed is not None:
+        msg = "--seed says which sample: give --sample, too"
+        raise click.UsageError(msg)
     if prefix is not None:
         return Range.prefix(os.fsencode(prefix))
     # As bytes that the shell gave, which need not be text.
