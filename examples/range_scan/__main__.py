@@ -20,13 +20,14 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
 
 import errno
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from examples.range_scan.cli.load import load
+from examples.range_scan.cli.remarks import forget
 from examples.range_scan.cli.scan import scan
 from examples.range_scan.cli.serve import serve
 from examples.range_scan.cli.stats import stats
@@ -56,17 +57,9 @@ def _explained() -> Generator[None]:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise  # who read the output has enough, as `head` does: click knows
-        _forget_output()
+        forget(sys.stdout)
         msg = f"cannot read or write: {error}; make room, or choose another file"
         raise click.ClickException(msg) from error
-
-
-def _forget_output() -> None:
-    """What is left of the output cannot be written: say so once, and not again at the exit."""
-    with suppress(OSError, ValueError):  # it is none, but a test's
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
 
 
 @click.group(cls=_Commands, context_settings={"show_default": True, "max_content_width": 100})

@@ -317,6 +317,15 @@ def test_help_that_cannot_be_written_is_one_line() -> None:
     assert line.startswith("Error: cannot read or write: [Errno 28] No space left on device; make room")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("command", ["scan --limit 1", "load --file - --key k"])
+def test_remarks_that_cannot_be_written_are_no_failure(port: int, command: str) -> None:
+    """All that was asked for is done."""
+    done = in_shell(f"{command} 2>/dev/full", port)
+    assert done.returncode == 0
+    assert done.stdout
+
+
 def test_a_scan_needs_somewhere_to_write_to(port: int, tmp_path: Path) -> None:
     """Without a standard output a file will do; without both, a line says so."""
     command = "scan --keys-only --limit 1"

@@ -9,13 +9,13 @@ from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from examples.range_scan.client import ClientError
 
 from .documents import cities, json_lines
 from .options import not_empty, with_connect
+from .remarks import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,7 +72,7 @@ def load(
 
 def _load(client: Client, documents: Iterable[Document], limit: int | None, collection: int) -> None:
     """Check all documents, store them, and say how it went."""
-    with Progress(*_COLUMNS, console=Console(stderr=True)) as progress:
+    with Progress(*_COLUMNS, console=console()) as progress:
         task = progress.add_task("Checking", total=None)
         count = size = 0
         for _, value in progress.track(islice(documents, limit), task_id=task):

@@ -10,13 +10,13 @@ from time import perf_counter
 from typing import IO, TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from examples.range_scan import wire
 from examples.range_scan.client import Range, Sample, plain
 
 from .options import not_empty, shown, with_connect
+from .remarks import console, remark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def scan(
     columns = (SpinnerColumn(), TextColumn("Scanning: {task.fields[found]:,} documents"))
     with (
         connect() as client,
-        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        Progress(*columns, console=console(), transient=True) as progress,
     ):
         number = 0 if collection is None else client.collection_id(collection)
         task = progress.add_task("Scanning", found=0)
@@ -80,10 +80,9 @@ def scan(
                 break
     output.flush()
     seconds = perf_counter() - began
-    click.echo(
+    remark(
         f"{found:,} documents, {size / 1e6:.1f} MB received, in {seconds:.2f} s: "
-        f"{found / seconds:,.0f} documents/s, {size / seconds / 1e6:.1f} MB/s",
-        err=True,
+        f"{found / seconds:,.0f} documents/s, {size / seconds / 1e6:.1f} MB/s"
     )
 
 
