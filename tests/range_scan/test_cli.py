@@ -18,6 +18,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from examples.range_scan import wire
 from examples.range_scan.__main__ import main
 from examples.range_scan.cli.documents import cities, json_lines
 from examples.range_scan.client import Client, Login, Range, RefusedError
@@ -94,6 +95,8 @@ def test_lines_of_json(port: int) -> None:
     lines = '{"id": 1, "name": "one"}\n\n{"id": "two"}\n'
     options = ("--file", "-", "--key", "id", "--collection", "a.b")
     assert "2 documents" in run("load", *options, port=port, stdin=lines).stdout
+    one = run("load", *options, port=port, stdin='{"id": 1, "name": "one"}').stdout
+    assert one.startswith("1 document, ")
     found = run("scan", "--collection", "a.b", port=port).stdout.splitlines()
     assert sorted(found) == [
         '{"key": "1", "value": {"id": 1, "name": "one"}}',
@@ -152,6 +155,20 @@ def test_a_line_that_is_too_long_is_not_read_whole() -> None:
     with json_lines(file, "id") as documents, pytest.raises(click.ClickException, match=said):
         list(documents)
     assert file.tell() < 21_000_000
+
+
+def test_a_scan_asks_for_no_more_than_its_limit(port: int) -> None:
+    """What is beyond it would be received to be thrown away."""
+    login = Login("Administrator", "password")
+    value = json.dumps("x" * 100_000).encode()
+    with Client.connect("127.0.0.1", port, login, bucket="default") as client:
+        keys = [key for key in (b"~large%d" % n for n in range(500)) if wire.vbucket_of(key, 64) == 7]
+        assert list(client.store([(key, value) for key in keys]))
+    assert len(keys) > 2
+    said = run("scan", "--prefix", "~large", "--limit", "1", port=port).stderr
+    assert said.lstrip().startswith("1 document, 0.1 MB received")
+    all_of_them = run("scan", "--prefix", "~large", "--limit", str(1 << 33), port=port)
+    assert len(all_of_them.stdout.splitlines()) == len(keys)
 
 
 def test_statistics(port: int) -> None:

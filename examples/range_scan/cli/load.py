@@ -15,7 +15,7 @@ from examples.range_scan.client import ClientError
 
 from .documents import cities, json_lines
 from .options import not_empty, with_connect
-from .remarks import console
+from .remarks import console, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,10 +84,10 @@ def _load(client: Client, documents: Iterable[Document], limit: int | None, coll
                 stored += acknowledged
                 progress.advance(task, acknowledged)
         except ClientError as error:  # others may be stored, of which the client does not know
-            msg = f"only {stored:,} of {count:,} documents are surely on the disk: {error}"
+            msg = f"only {stored:,} of {counted(count)} are surely on the disk: {error}"
             raise click.ClickException(msg) from error
     seconds = perf_counter() - began
     click.echo(
-        f"{count:,} documents, {size / 1e6:.1f} MB, in {seconds:.2f} s: "
+        f"{counted(count)}, {size / 1e6:.1f} MB, in {seconds:.2f} s: "
         f"{count / seconds:,.0f} documents/s; each is on the disk"
     )

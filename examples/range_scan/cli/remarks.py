@@ -19,6 +19,11 @@ def remark(text: str) -> None:
     click.echo(text, file=_remarks())
 
 
+def counted(count: int) -> str:
+    """So many documents, in words."""
+    return f"{count:,} document{'' if count == 1 else 's'}"
+
+
 def console() -> Console:
     """Where to show progress."""
     return Console(file=_remarks(), stderr=True)

@@ -13,15 +13,17 @@ import click
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from examples.range_scan import wire
-from examples.range_scan.client import Range, Sample, plain
+from examples.range_scan.client import Limits, Range, Sample, plain
 
 from .options import not_empty, shown, with_connect
-from .remarks import console, remark
+from .remarks import console, counted, remark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .options import Connect
+
+_MOST_ITEMS = (1 << 32) - 1  # that a CONTINUE can ask for
 
 
 @click.command()
@@ -59,29 +61,30 @@ def scan(
         raise click.ClickException(msg)
     pick = _pick(prefix, start, end, sample, seed)
     found = size = 0
-    columns = (SpinnerColumn(), TextColumn("Scanning: {task.fields[found]:,} documents"))
+    columns = (SpinnerColumn(), TextColumn("Scanning: {task.fields[found]}"))
     with (
         connect() as client,
         Progress(*columns, console=console(), transient=True) as progress,
     ):
         number = 0 if collection is None else client.collection_id(collection)
-        task = progress.add_task("Scanning", found=0)
+        task = progress.add_task("Scanning", found=counted(0))
         began = perf_counter()
+        limits = Limits(items=min(limit or 0, _MOST_ITEMS))
         for packet in client.scan_all(
-            pick, collection=number, keys_only=keys_only, name="command line"
+            pick, collection=number, keys_only=keys_only, limits=limits, name="command line"
         ):
             lines = list(_lines(packet, keys_only=keys_only))[
                 : None if limit is None else limit - found
             ]
             output.write("".join(lines))
             found, size = found + len(lines), size + len(packet)
-            progress.update(task, found=found)
+            progress.update(task, found=counted(found))
             if found == limit:
                 break
     output.flush()
     seconds = perf_counter() - began
     remark(
-        f"{found:,} documents, {size / 1e6:.1f} MB received, in {seconds:.2f} s: "
+        f"{counted(found)}, {size / 1e6:.1f} MB received, in {seconds:.2f} s: "
         f"{found / seconds:,.0f} documents/s, {size / seconds / 1e6:.1f} MB/s"
     )
 
