@@ -184,10 +184,10 @@ def test_expiry_counts_from_now_or_is_a_time(client: RawClient) -> None:
 def test_an_expiry_of_a_second_lasts_one(now: float, expected: int) -> None:
     """It comes as its second begins, so a part of the present one does not count."""
     written: list[stores.Mutation] = []
-    store: Any = SimpleNamespace(submit=lambda mutation, _: written.append(mutation))
+    store: Any = SimpleNamespace(submit=lambda mutation, _, **_options: written.append(mutation))
     session: Any = SimpleNamespace(vbucket_of=lambda _: 0)
     request = Touch(Head(Opcode.TOUCH), 0, b"k", expiry=1)
-    cookie: Any = SimpleNamespace(request=request, stash=None)
+    cookie: Any = SimpleNamespace(request=request, stash=None, connection=None)
     Writing(store, clock=lambda: now).write(session, cookie)
     assert [mutation.expiry for mutation in written] == [expected]
 
