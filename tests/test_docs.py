@@ -193,6 +193,18 @@ def test_who_follows_the_first_page_has_a_stream_and_tests(folder: tuple[Path, i
     assert "2 passed" in python(here, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
+# -- make help ------------------------------------------------------------------------------------
+
+
+def test_make_help_has_a_column_for_the_longest_name() -> None:
+    """What each does begins below the others."""
+    said = subprocess.run(
+        ["/usr/bin/env", "make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    begins = {len(line) - len(re.sub(r"^  make \S+ +", "", line)) for line in said.stdout.splitlines()}
+    assert len(begins) == 1
+
+
 # -- links ----------------------------------------------------------------------------------------
 
 
