@@ -32,6 +32,7 @@ def test_its_server_serves() -> None:
     _, program = programs()
     port = free_port()
     assert program.count("4000") == 2
+    assert 'host="127.0.0.1"' in program  # who tries it does not serve the whole network
     command = [sys.executable, "-W", "error", "-c", program.replace("4000", str(port))]
     with subprocess.Popen(command, cwd=ROOT) as server:
         try:
