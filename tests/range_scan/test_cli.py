@@ -443,7 +443,10 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         assert f"cannot listen on 127.0.0.1:{port}" in refused(tmp_path / "a", "--port", port)
     (tmp_path / "file").touch()
-    assert "cannot write to" in refused(tmp_path / "file" / "below")
+    for nowhere in (tmp_path / "file" / "below", Path(os.devnull), tmp_path / ("a" * 300)):
+        said = refused(nowhere)
+        assert said.startswith(f"Error: there can be no directory {nowhere} (")
+        assert said.endswith("): give another --data")
     assert "choose a password" in refused(tmp_path / "a", "--host", "0.0.0.0")
     assert "loopback only" in refused(tmp_path / "a", "--no-auth", "--host", "0.0.0.0")
     assert "cannot listen on" in refused(tmp_path / "a", "--host", "a" * 70, "--password", "x")
@@ -457,6 +460,22 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "is not in the range" in failure("serve", "--port", "70000", code=2)
     assert "is not in the range" in failure("serve", "--max-size", "99999999999", code=2)
     assert "1<=x<=1024" in failure("serve", "--threads", "1025", code=2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a bound on address space that is kept")
+def test_too_little_address_space_is_one_line(tmp_path: Path) -> None:
+    """It names the option."""
+    command = f"{sys.executable} -m examples.range_scan serve --port 0 --data {tmp_path}"
+    done = subprocess.run(  # noqa: S602 - a shell, because it has ulimit
+        f"ulimit -v 16000000 && {command}",
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = "Error: no address space for a store of 64 GiB: give a smaller --max-size\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_what_scans_may_take_is_for_the_command_line_to_say(tmp_path: Path) -> None:

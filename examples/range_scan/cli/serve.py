@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
 from typing import Any
 
 import click
+import lmdb
 import trio
 
 from examples.range_scan import server
 from examples.range_scan.settings import GIBIBYTE, MEBIBYTE, ServerError, ServerSettings
 
 from .options import EXISTING_FILE, login_options, not_empty
+
+_NO_PLACE = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 @click.command()
@@ -125,12 +129,24 @@ def serve(
     try:
         trio.run(server.run, settings)
     except* ServerError as errors:
-        raise _first(errors) from None
+        raise click.ClickException(_in_words(_first(errors), settings)) from None
 
 
-def _first(errors: BaseExceptionGroup[ServerError]) -> click.ClickException:
-    """What is said of them, in one line: they come one at a time, in the groups of their nurseries."""
+def _first(errors: BaseExceptionGroup[ServerError]) -> BaseException:
+    """The first: they come one at a time, in the groups of their nurseries."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return click.ClickException(str(error))
+    return error
+
+
+def _in_words(error: BaseException, settings: ServerSettings) -> str:
+    """What is said of it: the store knows no options, so what they can remedy is said here."""
+    match error.__cause__ and error.__cause__.__cause__:
+        case OSError(errno=number, strerror=reason) if number in _NO_PLACE:
+            return f"there can be no directory {settings.data} ({reason}): give another --data"
+        case lmdb.MemoryError():
+            size = settings.max_size // GIBIBYTE
+            return f"no address space for a store of {size} GiB: give a smaller --max-size"
+        case _:
+            return str(error)
