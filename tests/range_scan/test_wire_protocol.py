@@ -39,6 +39,7 @@ from examples.range_scan.wire.requests import (
     KeyRange,
     Noop,
     Request,
+    SnapshotRequirements,
     Stat,
     Store,
 )
@@ -201,6 +202,15 @@ def test_documents_that_are_touched_are_got_one_at_a_time() -> None:
     """Each is held until it is on disk, and a few bytes ask for the largest."""
     gat = GetAndTouch(Head(Opcode.GAT, 7), 0, b"k", with_key=False, expiry=0)
     assert protocol_with(Feature.UNORDERED, Feature.SNAPPY).order(gat) is ewb.Order.SERIAL
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_who_looks_for_sequence_numbers_does_so_one_at_a_time(*, exists: bool) -> None:
+    """Each walks over a whole vBucket, on the worker that all scans share."""
+    snapshot = SnapshotRequirements(vbucket_uuid=1, seqno=1, seqno_exists=exists)
+    create = CreateScan(Head(Opcode.RANGE_SCAN_CREATE), CREATE.pick, snapshot=snapshot)
+    order = protocol_with(Feature.UNORDERED).order(create)
+    assert order is (ewb.Order.SERIAL if exists else ewb.Order.REORDER)
 
 
 def test_values_that_are_made_plain_are_read_one_at_a_time() -> None:

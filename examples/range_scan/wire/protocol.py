@@ -5,6 +5,7 @@ Invariants:
 - Until `trust` is called, and after `distrust`, no frame of more than `UNTRUSTED_FRAME` bytes is taken.
 - Writes that run beside each other have `MAX_BESIDE` bytes of values at most, compressed ones and what
   they are made plain to; what comes then waits for them.
+- A CREATE that looks for a sequence number, and walks over a vBucket for that, runs beside no other.
 - A command that keeps a whole document while it is parked runs beside no other: GAT, which has it until
   it is on disk, and GET if its value may have to be made plain.
 """
@@ -145,6 +146,7 @@ class BinaryProtocol:
             or request.head.quiet  # or a NOOP after it might overtake its error
             or self._held > MAX_BESIDE
             or (Feature.SNAPPY not in self.features and isinstance(request, Get))
+            or _walks_over_all(request)
         ):
             return ewb.Order.SERIAL
         return ewb.Order.REORDER
@@ -202,6 +204,15 @@ class BinaryProtocol:
         if error.answer is None:
             return b""
         return b"".join(pack_reply(self._explained(error.answer, ErrorContext(str(error)))))
+
+
+def _walks_over_all(request: Request) -> bool:
+    """Does it take as long as a vBucket is large, before there is anything to send?"""
+    return (
+        isinstance(request, CreateScan)
+        and request.snapshot is not None
+        and request.snapshot.seqno_exists
+    )
 
 
 def _value_size(request: Request) -> int:
