@@ -202,7 +202,7 @@ def test_a_server_that_does_not_start_ends_the_demo(tmp_path: Path) -> None:
     done = run_small_demo(tmp_path, BAD_DIRECTORY)
     assert done.returncode == 1
     why, end = done.stderr.splitlines()
-    assert why.startswith("Error: cannot write to /dev/null/below")
+    assert why.startswith("Error: there can be no directory /dev/null/below")
     assert end == "Error: the server did not start; see what it says above"
 
 
