@@ -201,7 +201,7 @@ def test_make_help_has_a_column_for_the_longest_name() -> None:
     said = subprocess.run(
         ["/usr/bin/env", "make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    begins = {len(line) - len(re.sub(r"^  make \S+ +", "", line)) for line in said.stdout.splitlines()}
+    begins = {len(found[0]) for found in re.finditer(r"^  make \S+ +", said.stdout, re.MULTILINE)}
     assert len(begins) == 1
 
 
