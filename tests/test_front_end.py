@@ -898,7 +898,13 @@ async def test_shutdown_ends_those_of_serve_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "requests", [b"echo a\n", b"~chunks 100\n~wait k\n", b"run g\n", b"big 3000000\n"]
+    "requests",
+    [
+        pytest.param(b"echo a\n", marks=pytest.mark.slow),
+        b"~chunks 100\n~wait k\n",
+        pytest.param(b"run g\n", marks=pytest.mark.slow),
+        b"big 3000000\n",
+    ],
 )
 async def test_a_cancellation_at_any_step_leaves_nothing(requests: bytes) -> None:
     """Of any task of the server: all is closed, the engine is told, and no place is lost."""

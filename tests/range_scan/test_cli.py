@@ -120,14 +120,15 @@ def test_a_load_that_breaks_off_says_how_much_is_there(
         raise RefusedError(Status.TOO_BIG, "the server refuses")
 
     monkeypatch.setattr(Client, "store", store)
-    said = failure("load", "--limit", "3000", port=port)
+    lines = "".join(f'{{"id": {number}}}\n' for number in range(3000))
+    said = failure("load", "--file", "-", "--key", "id", port=port, stdin=lines)
     assert said.endswith("only 2,112 of 3,000 documents are surely on the disk: the server refuses")
 
 
 def test_more_lines_than_fit_into_memory() -> None:
     """They are read twice, to check them and to load them, and never are all there at once."""
     lines = b"".join(
-        b'{"id": %d, "value": "%s"}\n' % (number, bytes(48).hex().encode()) for number in range(50_000)
+        b'{"id": %d, "value": "%s"}\n' % (number, bytes(48).hex().encode()) for number in range(20_000)
     )
     read, write = os.pipe()
 
@@ -145,7 +146,7 @@ def test_more_lines_than_fit_into_memory() -> None:
     finally:
         tracemalloc.stop()
     feeding.join()
-    assert counts == [50_000, 50_000]
+    assert counts == [20_000, 20_000]
     assert peak < len(lines) / 4
 
 
