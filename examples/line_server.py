@@ -7,10 +7,9 @@ Run it: `python -m examples.line_server`, and talk to it: `nc localhost 4000`
 """
 
 import argparse
-import os
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from hashlib import pbkdf2_hmac
 from signal import SIGINT, SIGTERM
 from weakref import WeakSet
@@ -18,10 +17,10 @@ from weakref import WeakSet
 import trio
 
 import ewb
+from examples._program import announce, listen, obey, port_number
 
 Request = list[bytes]  # the tag, perhaps empty, and the words
 Cookie = ewb.Cookie[Request, ewb.Status]
-PORTS = 65_535
 
 
 class LineProtocol(ewb.Protocol[Request, ewb.Status, bytes, bytes]):
@@ -97,56 +96,18 @@ class LineEngine:
                 return ewb.Status.FAILED
 
 
-async def obey(
-    signals: AsyncIterator[int], front_end: ewb.FrontEnd[Request, ewb.Status], scope: trio.CancelScope
-) -> None:
-    """At the first signal let commands finish, at the second one do not."""
-    await anext(signals)
-    front_end.shutdown()
-    await anext(signals)
-    scope.cancel()
-
-
-async def listen(host: str, port: int) -> list[trio.SocketListener]:
-    """Listeners; or else this ends the program, with a line that says why there are none."""
-    try:
-        return await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
-        sys.exit(f"cannot listen on {host}:{port}: {error.strerror}")
-
-
-def announce(line: str) -> None:
-    """Say where it listens; or else this ends the program."""
-    try:
-        print(line, flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # lest the exit try it again
-        sys.exit(f"cannot write to the standard output: {error.strerror}")
-
-
 async def serve(host: str, port: int) -> int:
-    """Serve until Ctrl-C or SIGTERM. What is in flight then has two seconds, or until the next one.
-
-    Returns the exit code.
-    """
+    """Serve until told to end, and then two seconds at most, or until told again: the exit code."""
     listeners = await listen(host, port)
     with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
         announce(f"listening on {host}:{listeners[0].socket.getsockname()[1]}")
         async with ewb.open_workers() as workers, trio.open_nursery() as nursery:
             front_end = ewb.FrontEnd(LineProtocol, LineEngine(), workers, max_frame=64 * 1024)
-            nursery.start_soon(obey, signals, front_end, nursery.cancel_scope)
+            nursery.start_soon(obey, signals, front_end.shutdown, nursery.cancel_scope)
             await front_end.serve_listeners(listeners, grace=2)
             nursery.cancel_scope.cancel()
             return 0
     return 130
-
-
-def port_number(text: str) -> int:
-    """A port, of the command line."""
-    if text.isdecimal() and (number := int(text)) <= PORTS:
-        return number
-    msg = f"give a number up to {PORTS}, or 0 for any that is free, not {text!r}"
-    raise argparse.ArgumentTypeError(msg)
 
 
 if __name__ == "__main__":

@@ -23,15 +23,8 @@ import attrs
 import trio
 
 import ewb
-from examples.line_server import (
-    LineEngine,
-    LineProtocol,
-    Request,
-    announce,
-    listen,
-    obey,
-    port_number,
-)
+from examples._program import announce, listen, obey, port_number
+from examples.line_server import LineEngine, LineProtocol, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +128,7 @@ async def serve(host: str, port: int, metrics_port: int, slow: float) -> int:
             answer = partial(answer_http, front_end=front_end, workers=workers, latencies=latencies)
             nursery.start_soon(trio.serve_listeners, answer, metrics)
             nursery.start_soon(warn_of_stuck, workers, 1.0)
-            nursery.start_soon(obey, signals, front_end, nursery.cancel_scope)
+            nursery.start_soon(obey, signals, front_end.shutdown, nursery.cancel_scope)
             await front_end.serve_listeners(listeners, grace=2)
             nursery.cancel_scope.cancel()
             return 0

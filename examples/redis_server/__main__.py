@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from signal import SIGINT, SIGTERM
 
 import trio
 
 import ewb
+from examples._program import announce, listen, obey, port_number
 
 from .engine import RedisEngine
 from .resp import RespProtocol
 
-PORTS = 65_535
 GRACE = 2
 """Seconds that commands have to finish when the server is told to end."""
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a KEYS that searches lets the front end have the interpreter."""
 
 
-async def listen(host: str, port: int) -> list[trio.SocketListener]:
-    """Listeners; or else this ends the program, with a line that says why there are none."""
-    try:
-        return await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
-        sys.exit(f"cannot listen on {host}:{port}: {error.strerror}")
-
-
-def announce(line: str) -> None:
-    """Say where it listens; or else this ends the program."""
-    try:
-        print(line, flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # lest the exit try it again
-        sys.exit(f"cannot write to the standard output: {error.strerror}")
-
-
 async def serve(host: str, port: int) -> int:
     """Serve until Ctrl-C or SIGTERM; at a second one, let nothing finish. Returns the exit code."""
 
-    async def obey() -> None:
-        await anext(signals)
+    def shutdown() -> None:
         front_end.shutdown()
         engine.close()
-        await anext(signals)
-        nursery.cancel_scope.cancel()
 
     listeners = await listen(host, port)
     with trio.open_signal_receiver(SIGINT, SIGTERM) as signals:
@@ -58,19 +37,11 @@ async def serve(host: str, port: int) -> int:
             engine = RedisEngine(nursery)
             # As in Redis, a client that sends no more has left: it must not take an element with it.
             front_end = ewb.FrontEnd(RespProtocol, engine, workers, half_close_timeout=0)
-            nursery.start_soon(obey)
+            nursery.start_soon(obey, signals, shutdown, nursery.cancel_scope)
             await front_end.serve_listeners(listeners, grace=GRACE)
             nursery.cancel_scope.cancel()
             return 0
     return 130
-
-
-def port_number(text: str) -> int:
-    """A port, of the command line."""
-    if text.isdecimal() and (number := int(text)) <= PORTS:
-        return number
-    msg = f"give a number up to {PORTS}, or 0 for any that is free, not {text!r}"
-    raise argparse.ArgumentTypeError(msg)
 
 
 def main() -> None:
