@@ -170,7 +170,7 @@ async def test_the_group_of_a_cancelled_nursery_is_understood() -> None:
 class HostileError(Exception):
     """Who asks for its class gets an error."""
 
-    @property  # type: ignore[misc]
+    @property  # type: ignore[misc]  # of an odd error
     def __class__(self) -> type:
         """Not to be had."""
         raise LookupError

@@ -109,7 +109,7 @@ def test_errors_of_the_users_own_may_be_odd() -> None:
 
     class OddError(Exception):
         @property
-        def __cause__(self) -> BaseException | None:  # type: ignore[override]
+        def __cause__(self) -> BaseException | None:  # type: ignore[override]  # odd
             raise KeyError
 
     forget_locals(OddError())

@@ -332,4 +332,4 @@ async def test_hooks_of_a_front_end_are_told() -> None:
     """`FrontEnd(…, hooks=…)` refuses what is none, too."""
     async with ewb.open_workers(1) as workers:
         with pytest.raises(TypeError, match="a hook must be"):
-            ewb.FrontEnd(Words, Script({}), workers, hooks=[object()])  # type: ignore[list-item]
+            ewb.FrontEnd(Words, Script({}), workers, hooks=[object()])  # type: ignore[list-item]  # a mistake

@@ -860,7 +860,7 @@ async def test_a_protocol_that_gives_one_buffer_for_a_list_is_told_so(method: st
 async def test_an_order_that_is_none_is_told_so(wrong: Any) -> None:
     """It would be taken for SERIAL, which is slow, and seems to work."""
     protocol = Words()
-    protocol.order = lambda *_: wrong  # type: ignore[method-assign]
+    protocol.order = lambda *_: wrong  # type: ignore[method-assign]  # a mistake
     async with open_bench(protocol=protocol) as bench:
         with pytest.raises(TypeError) as caught:
             bench.feed("r1")
@@ -871,7 +871,7 @@ async def test_an_order_that_is_none_is_told_so(wrong: Any) -> None:
 async def test_an_encode_end_without_its_return_is_told_so() -> None:
     """Else its client would wait for ever, and nobody would know why. It is dropped, not done."""
     protocol = Words()
-    protocol.encode_end = lambda *_: None  # type: ignore[assignment, method-assign]
+    protocol.encode_end = lambda *_: None  # type: ignore[assignment, method-assign]  # a mistake
     async with open_bench(protocol=protocol) as bench:
         with pytest.raises(TypeError, match=r"encode_end returned None: .*, \[\] for no answer"):
             bench.feed("r1")

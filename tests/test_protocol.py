@@ -68,7 +68,7 @@ def test_an_error_carries_a_message_for_the_log_and_a_reply_for_the_client() -> 
 def test_a_reply_that_is_no_bytes_is_refused_where_it_is_given() -> None:
     """The traceback then shows who raised it, and not who would have sent it."""
     with pytest.raises(TypeError, match=r"^the reply of a ProtocolError must be bytes, not 'ERR'$"):
-        ProtocolError("too long", "ERR")  # type: ignore[arg-type]
+        ProtocolError("too long", "ERR")  # type: ignore[arg-type]  # a mistake
 
 
 def test_an_error_can_be_copied() -> None:
